@@ -1,0 +1,249 @@
+/* engine.c - one host: a Lua state, an event loop, and the order in which they begin and end.
+ *
+ * End of a run: the main task has ended → the others are cancelled → their operations end → exit hooks → the loop runs
+ * empty → the Lua state closes → uv_loop_close() must say 0. A handle that is left is a bug of ours: abort.
+ */
+#include "engine.h"
+
+#include <lauxlib.h>
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct ws_engine *ws_engine(lua_State *L)
+{
+	return *(struct ws_engine **)lua_getextraspace(L); /* copied to every new coroutine by Lua */
+}
+
+uv_loop_t *ws_loop(lua_State *L)
+{
+	return &ws_engine(L)->loop;
+}
+
+int ws_at_exit(lua_State *L, void (*fn)(void *), void *arg)
+{
+	struct ws_engine *e = ws_engine(L);
+	struct ws_exit_hook *hook = malloc(sizeof *hook);
+	if (hook == NULL)
+		return -1;
+	*hook = (struct ws_exit_hook){fn, arg, e->exit_hooks};
+	e->exit_hooks = hook;
+	return 0;
+}
+
+/* native.source(path) → text | nil: a file of the program's Lua half, from WSRUN_SOURCE or embedded. */
+static int l_source(lua_State *L)
+{
+	const char *path = luaL_checkstring(L, 1);
+	size_t low = 0, high = ws_embedded_count;
+	while (low < high) {
+		size_t mid = (low + high) / 2;
+		int order = strcmp(path, ws_embedded_files[mid].path);
+		if (order == 0) {
+			const struct ws_embedded *file = &ws_embedded_files[mid];
+			lua_pushlstring(L, file->begin, (size_t)(file->end - file->begin));
+			return 1;
+		}
+		if (order < 0)
+			high = mid;
+		else
+			low = mid + 1;
+	}
+	return 0;
+}
+
+/* native.sources(prefix) → list of embedded paths that begin with it. */
+static int l_sources(lua_State *L)
+{
+	size_t len;
+	const char *prefix = luaL_optlstring(L, 1, "", &len);
+	lua_newtable(L);
+	lua_Integer n = 0;
+	for (size_t i = 0; i < ws_embedded_count; i++) {
+		if (strncmp(ws_embedded_files[i].path, prefix, len) == 0) {
+			lua_pushstring(L, ws_embedded_files[i].path);
+			lua_rawseti(L, -2, ++n);
+		}
+	}
+	return 1;
+}
+
+/* native.effects() → table "module.name" → effect, of the natives opened so far. */
+static int l_effects(lua_State *L)
+{
+	ws_push_effects(L);
+	return 1;
+}
+
+/* native.forbid(effect…): this run may not have these effects from now on. */
+static int l_forbid(lua_State *L)
+{
+	static const char *const names[] = {"write", "exec", NULL};
+	static const unsigned values[] = {WS_WRITE, WS_EXEC};
+	for (int i = 1; i <= lua_gettop(L); i++)
+		ws_engine(L)->forbidden |= values[luaL_checkoption(L, i, NULL, names)];
+	return 0;
+}
+
+/* native.open() → number of open handles and of operations in flight; for the test harness. */
+static void count_handle(uv_handle_t *handle, void *arg)
+{
+	if (uv_has_ref(handle) && !uv_is_closing(handle))
+		++*(lua_Integer *)arg;
+}
+
+static int l_open(lua_State *L)
+{
+	struct ws_engine *e = ws_engine(L);
+	lua_Integer handles = 0;
+	uv_walk(&e->loop, count_handle, &handles);
+	lua_pushinteger(L, handles);
+	lua_pushinteger(L, e->operations);
+	return 2;
+}
+
+static int l_monotonic(lua_State *L)
+{
+	lua_pushnumber(L, (double)uv_hrtime() / 1e9);
+	return 1;
+}
+
+static void open_libraries(lua_State *L)
+{
+	static const luaL_Reg libraries[] = {{LUA_GNAME, luaopen_base}, {LUA_LOADLIBNAME, luaopen_package},
+		{LUA_COLIBNAME, luaopen_coroutine}, {LUA_TABLIBNAME, luaopen_table}, {LUA_IOLIBNAME, luaopen_io},
+		{LUA_OSLIBNAME, luaopen_os}, {LUA_STRLIBNAME, luaopen_string}, {LUA_MATHLIBNAME, luaopen_math},
+		{LUA_UTF8LIBNAME, luaopen_utf8}, {LUA_DBLIBNAME, luaopen_debug}, {NULL, NULL}};
+	for (const luaL_Reg *l = libraries; l->name != NULL; l++) {
+		luaL_requiref(L, l->name, l->func, 1);
+		lua_pop(L, 1);
+	}
+	ws_coroutine_install(L);
+}
+
+static int boot(lua_State *L)
+{
+	static const struct ws_native natives[] = {{"source", l_source, WS_PURE}, {"sources", l_sources, WS_PURE},
+		{"effects", l_effects, WS_PURE}, {"forbid", l_forbid, WS_PURE}, {"open", l_open, WS_PURE},
+		{"monotonic", l_monotonic, WS_PURE}, {NULL, NULL, 0}};
+	open_libraries(L);
+	luaopen_ws_error(L); /* these two make the metatables that C code needs from the start */
+	luaopen_ws_task(L);
+	lua_settop(L, 0);
+	ws_natives(L, "ws.engine.native", natives);
+	ws_push_openers(L);
+	lua_pushcfunction(L, l_source);
+	lua_pushliteral(L, "host/lua/ws/boot.lua");
+	lua_call(L, 1, 1);
+	size_t len;
+	const char *text = luaL_checklstring(L, -1, &len);
+	if (luaL_loadbufferx(L, text, len, "@host/lua/ws/boot.lua", "t") != LUA_OK)
+		return lua_error(L);
+	lua_replace(L, -2); /* natives, openers, chunk */
+	lua_insert(L, -3);
+	lua_call(L, 2, 0);
+	return 0;
+}
+
+struct ws_engine *ws_engine_new(void)
+{
+	struct ws_engine *e = calloc(1, sizeof *e);
+	if (e == NULL)
+		return NULL;
+	e->signal_handler = LUA_NOREF;
+	e->L = luaL_newstate();
+	if (e->L == NULL || uv_loop_init(&e->loop) != 0) {
+		if (e->L != NULL)
+			lua_close(e->L);
+		free(e);
+		return NULL;
+	}
+	*(struct ws_engine **)lua_getextraspace(e->L) = e;
+	if (getenv("WSRUN_TEST_GC") != NULL) /* the tests' most aggressive collector */
+		lua_gc(e->L, LUA_GCINC, 100, 1000, 2);
+	else
+		lua_gc(e->L, LUA_GCGEN, 0, 0);
+	return e;
+}
+
+static void run_until(struct ws_engine *e, struct ws_task *until)
+{
+	for (;;) {
+		ws_task_run_ready(e);
+		if (until != NULL ? ws_task_ended(until) : e->tasks == NULL)
+			return;
+		uv_run(&e->loop, e->ready_first != NULL ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+	}
+}
+
+/* Pushes the main task: host/lua/ws/main.lua's function with the arguments. */
+static int start_main(lua_State *L)
+{
+	int argc = (int)lua_tointeger(L, 1);
+	char *const *argv = lua_touserdata(L, 2);
+	lua_settop(L, 0);
+	lua_pushcfunction(L, boot);
+	lua_call(L, 0, 0);
+	lua_getglobal(L, "require");
+	lua_pushliteral(L, "ws.main");
+	lua_call(L, 1, 1);
+	luaL_checkstack(L, argc, "arguments");
+	for (int i = 1; i < argc; i++)
+		lua_pushstring(L, argv[i]);
+	ws_task_new(L, argc - 1);
+	return 1;
+}
+
+int ws_engine_run(struct ws_engine *e, int argc, char *const argv[])
+{
+	lua_State *L = e->L;
+	lua_pushcfunction(L, start_main);
+	lua_pushinteger(L, argc);
+	lua_pushlightuserdata(L, (void *)(uintptr_t)argv);
+	if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+		fprintf(stderr, "wsrun: %s\n", luaL_tolstring(L, -1, NULL));
+		return 1;
+	}
+	struct ws_task *main_task = lua_touserdata(L, -1);
+	run_until(e, main_task);
+	int code = 1;
+	int n = ws_task_push_result(L, main_task);
+	if (lua_toboolean(L, -n)) {
+		code = n > 1 ? (int)lua_tointeger(L, -n + 1) : 0;
+	} else {
+		fprintf(stderr, "wsrun: %s\n", luaL_tolstring(L, -1, NULL));
+		if (lua_istable(L, -2) && lua_getfield(L, -2, "traceback") == LUA_TSTRING)
+			fprintf(stderr, "%s\n", lua_tostring(L, -1));
+	}
+	lua_settop(L, 0);
+	ws_task_cancel_all(e);
+	run_until(e, NULL);
+	return code;
+}
+
+static void report_handle(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	fprintf(stderr, "wsrun: left open: %s%s\n", uv_handle_type_name(handle->type),
+		uv_is_closing(handle) ? " (closing)" : "");
+}
+
+void ws_engine_free(struct ws_engine *e)
+{
+	ws_signals_close(e);
+	while (e->exit_hooks != NULL) {
+		struct ws_exit_hook *hook = e->exit_hooks;
+		e->exit_hooks = hook->next;
+		hook->fn(hook->arg);
+		free(hook);
+	}
+	uv_run(&e->loop, UV_RUN_DEFAULT);
+	lua_close(e->L); /* finalizers of handles that scripts forgot close them here */
+	uv_run(&e->loop, UV_RUN_DEFAULT);
+	if (uv_loop_close(&e->loop) != 0) {
+		uv_walk(&e->loop, report_handle, NULL);
+		abort();
+	}
+	free(e);
+}
