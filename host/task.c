@@ -265,7 +265,7 @@ static int body(lua_State *L)
 struct ws_task *ws_task_new(lua_State *L, int nargs)
 {
 	struct ws_engine *e = ws_engine(L);
-	struct ws_task *t = lua_newuserdatauv(L, sizeof *t, 0);
+	struct ws_task *t = lua_newuserdatauv(L, sizeof *t, 1);
 	*t = (struct ws_task){.engine = e, .co_ref = LUA_NOREF, .state = ENDED};
 	luaL_setmetatable(L, TASK_METATABLE);
 	lua_State *co = lua_newthread(L);
@@ -273,6 +273,12 @@ struct ws_task *ws_task_new(lua_State *L, int nargs)
 	t->co = co;
 	t->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 	anchor(L, t, -1);
+	if (e->current != NULL) { /* what was said with set_locals() holds in the tasks that are started then, too */
+		lua_rawgetp(L, LUA_REGISTRYINDEX, e->current);
+		lua_getiuservalue(L, -1, 1);
+		lua_setiuservalue(L, -3, 1);
+		lua_pop(L, 1);
+	}
 	lua_insert(L, -(nargs + 2)); /* task, fn, args… */
 	lua_pushcfunction(co, body);
 	lua_xmove(L, co, nargs + 1);
@@ -563,6 +569,25 @@ static int l_sleep(lua_State *L)
 	return waiter_start(L, w, &w->self, seconds);
 }
 
+/* task.native.locals() → table | nil: what this task was started with, or set last. */
+static int l_locals(lua_State *L)
+{
+	lua_rawgetp(L, LUA_REGISTRYINDEX, ws_engine(L)->current);
+	lua_getiuservalue(L, -1, 1);
+	return 1;
+}
+
+/* task.native.set_locals(table): for this task and those it starts from now on. */
+static int l_set_locals(lua_State *L)
+{
+	if (!lua_isnil(L, 1))
+		luaL_checktype(L, 1, LUA_TTABLE);
+	lua_rawgetp(L, LUA_REGISTRYINDEX, ws_engine(L)->current);
+	lua_pushvalue(L, 1);
+	lua_setiuservalue(L, -2, 1);
+	return 0;
+}
+
 struct ws_signal {
 	struct waiter *waiters;
 };
@@ -612,7 +637,8 @@ int luaopen_ws_task(lua_State *L)
 	static const struct ws_native natives[] = {{"spawn", l_spawn, WS_PURE}, {"join", l_join, WS_PURE},
 		{"cancel", l_cancel, WS_PURE}, {"ended", l_ended, WS_PURE}, {"shield", l_shield, WS_PURE},
 		{"sleep", l_sleep, WS_PURE}, {"signal", l_signal, WS_PURE}, {"notify", l_notify, WS_PURE},
-		{"wait", l_wait, WS_PURE}, {NULL, NULL, 0}};
+		{"wait", l_wait, WS_PURE}, {"locals", l_locals, WS_PURE},
+		{"set_locals", l_set_locals, WS_PURE}, {NULL, NULL, 0}};
 	if (luaL_newmetatable(L, TASK_METATABLE)) {
 		lua_pushcfunction(L, task_gc);
 		lua_setfield(L, -2, "__gc");

@@ -122,6 +122,18 @@ return function(test)
     t:err("timeout", q:pop(0.005))
   end)
 
+  test("values of a task are inherited by the tasks it starts", function(t)
+    task.with("a", 1, function()
+      task.with("b", 2, function()
+        t:eq({ select(2, task.spawn(function() return { task.get("a"), task.get("b") } end):join()) }, { { 1, 2 } })
+      end)
+      t:eq(task.get("b"), nil)
+      pcall(task.with, "a", 5, function() _G.error("x") end)
+      t:eq(task.get("a"), 1)
+    end)
+    t:eq(task.get("a"), nil)
+  end)
+
   test("ten thousand tasks", function(t)
     local sum, tasks = 0, {}
     for i = 1, 10000 do tasks[i] = task.spawn(function() task.sleep(0.001) sum = sum + i end) end

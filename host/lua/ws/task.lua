@@ -129,6 +129,32 @@ function M.shield(fn, ...)
   return fn(...)
 end
 
+--- A value that belongs to this task and to the tasks it starts; see `with`.
+---@param key string
+---@return any
+function M.get(key)
+  local locals = native.locals()
+  return locals and locals[key]
+end
+
+--- Calls `fn` with `key` set to `value` for this task and the tasks that are started meanwhile.
+---
+--- ```lua
+--- task.with("colour", "blue", function() assert(task.get("colour") == "blue") end)
+--- ```
+---@async
+---@param key string
+---@param value any
+---@param fn function
+---@param ... any
+---@return any ...
+function M.with(key, value, fn, ...)
+  local before = native.locals()
+  native.set_locals(setmetatable({ [key] = value }, { __index = before }))
+  local _ <close> = setmetatable({}, { __close = function() native.set_locals(before) end })
+  return fn(...)
+end
+
 ---@class ws.Queue
 local Queue = {}
 Queue.__index = Queue
