@@ -1,0 +1,17 @@
+terraform {
+  required_version = ">= 1.5"
+
+  required_providers {
+    google = {
+      source  = "hashicorp/google"
+      version = ">= 6.0"
+    }
+  }
+
+  # Bucket and prefix come from -backend-config; the workspace is the project's id.
+  backend "gcs" {}
+}
+
+provider "google" {
+  project = var.gcp_project
+}
