@@ -1,0 +1,65 @@
+--- Where the project is, and where its state is kept.
+---
+--- The root is the nearest folder upwards that has a wsrun.yaml, or both workflows/ and manifests/; else the folder that
+--- holds .git; else the working directory. State (runs, the sandbox) lies in the root's .wsrun/, or where
+--- WSRUN_STATE_DIR says.
+local M = {}
+
+local function exists(path)
+  local file = io.open(path, "r")
+  if file then file:close() end
+  return file ~= nil
+end
+
+local function working_directory()
+  return os.getenv("PWD") or "."
+end
+
+local function parent(path)
+  if path == "/" then return nil end
+  local up = path:match("^(.*)/[^/]+$")
+  return up == "" and "/" or up
+end
+
+local root
+
+--- The project's root folder, absolute.
+---@return string
+function M.root()
+  if root then return root end
+  local git
+  local dir = working_directory()
+  while dir do
+    if exists(dir .. "/wsrun.yaml") or (exists(dir .. "/workflows") and exists(dir .. "/manifests")) then
+      root = dir
+      return root
+    end
+    if not git and exists(dir .. "/.git") then git = dir end
+    dir = parent(dir)
+  end
+  root = git or working_directory()
+  return root
+end
+
+--- Makes `path` the root, for the option -C.
+---@param path string
+function M.set_root(path)
+  root = path
+end
+
+--- An absolute path: relative ones count from the project's root.
+---@param path string
+---@return string
+function M.path(path)
+  if path:sub(1, 1) == "/" then return path end
+  return M.root() .. "/" .. path
+end
+
+--- The folder that holds journal, runs and sandbox.
+---@return string
+function M.state_dir()
+  local dir = os.getenv("WSRUN_STATE_DIR")
+  return dir and dir ~= "" and dir or M.root() .. "/.wsrun"
+end
+
+return M
