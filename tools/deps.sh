@@ -19,6 +19,9 @@ log=$tools/log
 go_oldest=1.26
 groups=("$@")
 [ ${#groups[@]} -gt 0 ] || groups=(build run test lint)
+for group in "${groups[@]}"; do
+  [[ " build run test lint bench " == *" $group "* ]] || die "unknown group '$group'; there are: build run test lint bench"
+done
 
 # rows FILE: the lines of a list that belong to the wanted groups, without comments.
 rows() {
@@ -149,10 +152,26 @@ go_tool() {
   fi
   work=$(mktemp -d "$tools/work.XXXXXX")
   quietly "$log/$program.log" nice -n 10 env -C "$here/go/$module" \
-    GOTOOLCHAIN=local GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0 \
+    GOTOOLCHAIN=local GOFLAGS="-mod=readonly -buildvcs=false" GOWORK=off CGO_ENABLED=0 \
     "$go" build -trimpath -ldflags="-s -w ${variables[*]}" -o "$work/$program" "$package"
   install_program "$work/$program" "$program"
   rm -rf "$work"
+  printf '%s\n' "$key" >"$stamp"
+}
+
+# --- Python ------------------------------------------------------------------------------------------------------
+
+# bench_python: the peers of the benchmarks, in $tools/bench-python. Their wheels are pinned for Debian 12's Python.
+bench_python() {
+  local key stamp=$tools/stamp/bench-python
+  key=$(sha256sum <"$here/python/bench.txt")
+  [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
+  type -P python3.11 >/dev/null || die "the Python peers of the benchmarks need python3.11"
+  say "getting the Python peers of the benchmarks from PyPI"
+  rm -rf "$tools/bench-python"
+  quietly "$log/bench-venv.log" python3.11 -m venv "$tools/bench-python"
+  quietly "$log/bench-pip.log" "$tools/bench-python/bin/pip" install \
+    --require-hashes --only-binary :all: -r "$here/python/bench.txt"
   printf '%s\n' "$key" >"$stamp"
 }
 
@@ -171,3 +190,6 @@ done 3< <(rows "$here/debian-servers.txt")
 while read -r _ program oldest module package <&3; do
   go_tool "$program" "$oldest" "$module" "$package"
 done 3< <(rows "$here/go/tools.txt")
+if [[ " ${groups[*]} " == *" bench "* ]]; then
+  bench_python
+fi
