@@ -38,7 +38,7 @@ test: ## build, and every test
 
 asan: ## every test under the address and undefined-behaviour sanitizers
 	@tools/deps.sh build run test
-	@tools/build.sh $(BUILD)-asan -DWSRUN_SANITIZE=address,undefined
+	@tools/build.sh $(BUILD)-asan -DWSRUN_ASAN=ON
 	@$(CTEST) --test-dir $(BUILD)-asan
 
 lint: ## formatting, static analysis, documentation in step with the code
