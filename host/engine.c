@@ -10,6 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 struct ws_engine *ws_engine(lua_State *L)
 {
@@ -86,13 +88,13 @@ static int l_forbid(lua_State *L)
 	return 0;
 }
 
-/* native.open() → number of open handles and of operations in flight; for the test harness. */
 static void count_handle(uv_handle_t *handle, void *arg)
 {
 	if (uv_has_ref(handle) && !uv_is_closing(handle))
 		++*(lua_Integer *)arg;
 }
 
+/* native.open() → number of open handles and of operations in flight; for the test harness. */
 static int l_open(lua_State *L)
 {
 	struct ws_engine *e = ws_engine(L);
@@ -103,6 +105,32 @@ static int l_open(lua_State *L)
 	return 2;
 }
 
+/* native.cwd() → path */
+static int l_cwd(lua_State *L)
+{
+	char path[4096];
+	size_t len = sizeof path;
+	int rc = uv_cwd(path, &len);
+	if (rc != 0)
+		return luaL_error(L, "the working directory is gone: %s", uv_strerror(rc));
+	lua_pushlstring(L, path, len);
+	return 1;
+}
+
+/* native.is_tty(fd) → boolean, and the width of the terminal in columns */
+static int l_is_tty(lua_State *L)
+{
+	int fd = (int)luaL_checkinteger(L, 1);
+	struct winsize size = {0};
+	bool tty = isatty(fd) == 1;
+	if (tty)
+		ioctl(fd, TIOCGWINSZ, &size);
+	lua_pushboolean(L, tty);
+	lua_pushinteger(L, size.ws_col ? size.ws_col : 80);
+	return 2;
+}
+
+/* native.monotonic() → seconds of a clock that only goes forward */
 static int l_monotonic(lua_State *L)
 {
 	lua_pushnumber(L, (double)uv_hrtime() / 1e9);
@@ -126,12 +154,14 @@ static int boot(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"source", l_source, WS_PURE}, {"sources", l_sources, WS_PURE},
 		{"effects", l_effects, WS_PURE}, {"forbid", l_forbid, WS_PURE}, {"open", l_open, WS_PURE},
-		{"monotonic", l_monotonic, WS_PURE}, {NULL, NULL, 0}};
+		{"monotonic", l_monotonic, WS_PURE}, {"cwd", l_cwd, WS_READ}, {"is_tty", l_is_tty, WS_READ}, {NULL, NULL, 0}};
 	open_libraries(L);
 	luaopen_ws_error(L); /* these two make the metatables that C code needs from the start */
 	luaopen_ws_task(L);
 	lua_settop(L, 0);
 	ws_natives(L, "ws.engine.native", natives);
+	lua_pushliteral(L, WSRUN_VERSION);
+	lua_setfield(L, -2, "version");
 	ws_push_openers(L);
 	lua_pushcfunction(L, l_source);
 	lua_pushliteral(L, "host/lua/ws/boot.lua");

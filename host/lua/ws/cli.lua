@@ -1,22 +1,138 @@
---- The command line.
+--- The command line: the first word is a script when it has a `/` or ends in `.lua`, else a command.
+local errors = require "ws.error"
+local nearest = require "ws.nearest"
+
 local M = {}
 
---- Reads the arguments and runs the command; returns the exit code.
-function M.main(engine, first, ...)
-  if first and (first:find("/", 1, true) or first:find("%.lua$")) then
-    local folder = first:match("^(.*)/[^/]*$") or "."
-    table.insert(engine.script_folders, folder)
-    table.insert(engine.script_folders, "workflows")
-    local chunk, message = loadfile(first)
-    if not chunk then
-      io.stderr:write("wsrun: ", message, "\n")
-      return 65
-    end
-    chunk(...)
-    return 0
+--- Every command and the module that has its `main(words, globals)`; in the order of the help.
+M.commands = {
+  { "run", "run a workflow by name or path", group = "Run" },
+  { "list", "list the workflows and manifests of this project", group = "Inspect" },
+  { "doctor", "check tools, account and project", group = "Inspect" },
+  { "lock", "show or release a platform's lock", group = "Inspect" },
+  { "test", "run Lua test files", group = "Author" },
+  { "doc", "show the documentation of a function", group = "Author" },
+  { "sandbox", "a local Google Cloud: up, down, reset, status, shell", group = "More" },
+  { "provider", "the sandbox's Terraform provider, as a plugin", group = "More" },
+  { "config", "show each setting and where it comes from", group = "More" },
+  { "help", "help about a command, or exit-codes", group = "More" },
+  { "version", "the version of wsrun and of the tools it found", group = "More" },
+}
+
+--- Options of wsrun itself; recognised before and after the script or command, until `--`.
+M.options = {
+  { "sandbox", doc = "use the local sandbox; starts one when none runs" },
+  { "jobs", short = "j", type = "integer", value = "N", doc = "at most N steps at once" },
+  { "keep-going", doc = "start steps that do not depend on a failed one" },
+  { "wait-lock", type = "duration", value = "TIME", doc = "wait that long for the platform's lock" },
+  { "push", doc = "with --sandbox: push the manifest to a remote that is not a local path" },
+  { "yes", short = "y", doc = "answer yes to questions" },
+  { "input", default = true, doc = "ask questions (--no-input: fail instead)" },
+  { "json", doc = "events as NDJSON on stdout" },
+  { "plain", doc = "one line per change of state, no live lines" },
+  { "color", default = true, doc = "colours (--no-color: none)" },
+  { "quiet", short = "q", doc = "only the result and errors" },
+  { "verbose", short = "v", doc = "more detail" },
+  { "chdir", short = "C", type = "string", value = "DIR", doc = "the project's root" },
+  { "help", short = "h", doc = "help" },
+}
+
+--- The exit code that an error stands for.
+---@param err ws.Error
+---@return integer
+function M.exit_code(err)
+  if err.exit then return err.exit end
+  if err.usage then return 64 end
+  local codes = { interrupted = 130, locked = 75, unauthenticated = 4, parse = 65 }
+  if err.kind == "denied" and (err.status == 401 or err.status == 403) then return 4 end
+  return codes[err.kind] or 1
+end
+
+--- Says an error in the house form on stderr.
+---@param err ws.Error
+function M.complain(err)
+  local secret = require "ws.secret"
+  io.stderr:write(secret.redact("wsrun: " .. tostring(err.message)), "\n")
+  if err.hint then io.stderr:write(secret.redact("  " .. err.hint), "\n") end
+end
+
+local function is_script(word)
+  return word:find("/", 1, true) ~= nil or word:find("%.lua$") ~= nil
+end
+
+local function command_names()
+  local names = {}
+  for i, command in ipairs(M.commands) do names[i] = command[1] end
+  return names
+end
+
+--- Splits wsrun's own options from the words; what it does not know stays for the script or command.
+---@param words string[]
+---@return table? globals
+---@return string[]|ws.Error rest
+local function split(words)
+  local flags = require "ws.flags"
+  local own, rest, i = {}, {}, 1
+  local known = {}
+  for _, option in ipairs(M.options) do
+    known["--" .. option[1]] = option
+    if option.short then known["-" .. option.short] = option end
+    if (option.type or "boolean") == "boolean" then known["--no-" .. option[1]] = option end
   end
-  io.stderr:write("usage: wsrun SCRIPT [ARGS]\n")
-  return 64
+  while i <= #words do
+    local word = words[i]
+    if word == "--" then
+      table.move(words, i, #words, #rest + 1, rest)
+      break
+    end
+    local option = known[word:match("^%-%-[^=]+") or word]
+    if not option then
+      rest[#rest + 1] = word
+    else
+      own[#own + 1] = word
+      if (option.type or "boolean") ~= "boolean" and not word:find("=", 1, true) then
+        i = i + 1
+        own[#own + 1] = words[i]
+      end
+    end
+    i = i + 1
+  end
+  local globals, err = flags.parse(M.options, own)
+  if not globals then return nil, err end
+  return globals, rest
+end
+
+local function dispatch(words)
+  if words[1] == "sandbox" then -- its own words may be another program's: wsrun sandbox shell -- CMD ARGS
+    return require "sandbox.command" (table.move(words, 2, #words, 1, {}))
+  end
+  local globals, rest = split(words)
+  if not globals then return nil, rest end
+  if globals.chdir then require "ws.project".set_root(globals.chdir) end
+  local first = table.remove(rest, 1)
+  if not first then return require "ws.cli.help".main({}, globals) end
+  if first == "--version" then first = "version" end
+  if is_script(first) then return require "ws.cli.run".script(first, rest, globals) end
+  for _, command in ipairs(M.commands) do
+    if command[1] == first then
+      if globals.help and first ~= "run" then return require "ws.cli.help".main({ first }, globals) end
+      return require("ws.cli." .. first).main(rest, globals)
+    end
+  end
+  local meant = nearest(first, command_names())
+  return nil, errors.new { kind = "invalid", usage = true, message = ("unknown command '%s'"):format(first),
+    hint = meant and ("did you mean '%s'?"):format(meant) or "wsrun help lists the commands" }
+end
+
+--- Runs the command line and returns the exit code.
+---@async
+---@param words string[]
+---@return integer
+function M.main(words)
+  local code, err = dispatch(words)
+  if code then return code end
+  M.complain(err)
+  return M.exit_code(err)
 end
 
 return M

@@ -39,22 +39,22 @@ local converters = {
   duration = M.duration,
 }
 
+local expected = {
+  integer = "a whole number", number = "a number", duration = "a time such as 90, 45s, 10m or 1h30m",
+}
+
 local function convert(option, text, name)
   local value = converters[option.type](text)
   if value == nil then
-    return usage_error(("%s takes %s, not '%s'"):format(name,
-      ({ integer = "a whole number", number = "a number", duration = "a time such as 90, 45s, 10m or 1h30m" })[option.type],
-      text))
+    return usage_error(("%s takes %s, not '%s'"):format(name, expected[option.type], text))
   end
   if option.choices then
     for _, choice in ipairs(option.choices) do
       if choice == value then return value end
     end
+    local meant = nearest(text, option.choices)
     return usage_error(("%s takes %s, not '%s'"):format(name, table.concat(option.choices, ", "), text),
-      (function()
-        local meant = nearest(text, option.choices)
-        return meant and ("did you mean '%s'?"):format(meant)
-      end)())
+      meant and ("did you mean '%s'?"):format(meant))
   end
   return value
 end

@@ -1,19 +1,17 @@
--- main.lua - the function that is the program: arguments in, exit code out.
--- Only what the command at hand needs is loaded.
-local engine = require "ws.engine"
-
-local function run_code(code, ...)
-  local chunk, message = load(code, "=(command line)")
+-- main.lua - the function that is the program: words of the command line in, exit code out.
+-- Only what the command at hand needs is loaded: -e costs no more than the language itself.
+local function run_code(words)
+  local chunk, message = load(words[2] or "", "=(command line)")
   if not chunk then
     io.stderr:write("wsrun: ", message, "\n")
     return 65
   end
-  chunk(...)
+  chunk(table.unpack(words, 3))
   return 0
 end
 
-return function(first, ...)
-  if first == "-e" then return run_code(... or "", select(2, ...)) end
-  if first == "test" then return require("ws.test").main { ... } end
-  return require("ws.cli").main(engine, first, ...)
+return function(...)
+  local words = { ... }
+  if words[1] == "-e" then return run_code(words) end
+  return require("ws.cli").main(words)
 end

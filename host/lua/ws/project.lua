@@ -1,18 +1,16 @@
 --- Where the project is, and where its state is kept.
 ---
---- The root is the nearest folder upwards that has a wsrun.yaml, or both workflows/ and manifests/; else the folder that
---- holds .git; else the working directory. State (runs, the sandbox) lies in the root's .wsrun/, or where
+--- The root is the nearest folder upwards that has a wsrun.yaml, or both workflows/ and manifests/; else the folder
+--- that holds .git; else the working directory. State (runs, the sandbox) lies in the root's .wsrun/, or where
 --- WSRUN_STATE_DIR says.
+local cwd = require "ws.engine".native.cwd
+
 local M = {}
 
 local function exists(path)
   local file = io.open(path, "r")
   if file then file:close() end
   return file ~= nil
-end
-
-local function working_directory()
-  return os.getenv("PWD") or "."
 end
 
 local function parent(path)
@@ -28,7 +26,7 @@ local root
 function M.root()
   if root then return root end
   local git
-  local dir = working_directory()
+  local dir = cwd()
   while dir do
     if exists(dir .. "/wsrun.yaml") or (exists(dir .. "/workflows") and exists(dir .. "/manifests")) then
       root = dir
@@ -37,14 +35,14 @@ function M.root()
     if not git and exists(dir .. "/.git") then git = dir end
     dir = parent(dir)
   end
-  root = git or working_directory()
+  root = git or cwd()
   return root
 end
 
 --- Makes `path` the root, for the option -C.
 ---@param path string
 function M.set_root(path)
-  root = path
+  root = path:sub(1, 1) == "/" and path or cwd() .. "/" .. path
 end
 
 --- An absolute path: relative ones count from the project's root.

@@ -203,18 +203,27 @@ function M.limit(n)
   return setmetatable({ free = n, signal = native.signal() }, Limit)
 end
 
+--- Waits for room and takes it.
+---@async
+function Limit:acquire()
+  while self.free == 0 do native.wait(self.signal) end
+  self.free = self.free - 1
+end
+
+--- Gives back what `acquire` took.
+function Limit:release()
+  self.free = self.free + 1
+  native.notify(self.signal)
+end
+
 --- Calls `fn` when there is room.
 ---@async
 ---@param fn function
 ---@param ... any
 ---@return any ...
 function Limit:run(fn, ...)
-  while self.free == 0 do native.wait(self.signal) end
-  self.free = self.free - 1
-  local _ <close> = setmetatable({}, { __close = function()
-    self.free = self.free + 1
-    native.notify(self.signal)
-  end })
+  self:acquire()
+  local _ <close> = setmetatable({}, { __close = function() self:release() end })
   return fn(...)
 end
 

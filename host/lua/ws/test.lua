@@ -1,8 +1,8 @@
 --- The test harness: `wsrun test FILE…`.
 ---
---- A test file returns a function that gets `test`; `test(name, fn)` runs fn(t) in a task of its own. After each test the
---- harness lets the loop finish, collects twice and fails the test when something is left: an open handle, a pending
---- operation, a temporary file, a live child.
+--- A test file returns a function that gets `test`; `test(name, fn)` runs fn(t) in a task of its own. After each test
+--- the harness lets the loop finish, collects twice and fails the test when something is left: an open handle, a
+--- pending operation, a temporary file, a live child.
 local task = require "ws.task"
 local native = require "ws.engine".native
 

@@ -1,0 +1,75 @@
+--- `wsrun help [COMMAND]`
+local M = {}
+
+local exit_codes = [[
+Exit codes
+    0  done
+    1  a step failed
+    2  changes are present (plan --detailed-exitcode)
+    3  it completed, and the verdict is no
+    4  not authenticated, or refused
+   64  wrong usage
+   65  invalid manifest or script
+   75  locked or parked: run it again later
+  130  interrupted by Ctrl-C (143: by SIGTERM); run it again to go on]]
+
+local intro = [[
+wsrun - create and update Google Cloud platforms from Lua workflows
+
+Usage:  wsrun <command> [options]        wsrun path/to/script.lua [arguments]
+
+Examples
+  $ wsrun workflows/create_platform.lua dev-seb
+  $ wsrun --sandbox workflows/create_platform.lua dev-seb   # without a cloud account
+  $ wsrun sandbox shell -- kubectl get pods -A
+]]
+
+local function overview()
+  local cli = require "ws.cli"
+  local lines, group = { intro }, nil
+  for _, command in ipairs(cli.commands) do
+    if command.group ~= group then
+      group = command.group
+      lines[#lines + 1] = group
+    end
+    lines[#lines + 1] = ("  %-10s %s"):format(command[1], command[2])
+  end
+  lines[#lines + 1] = "\nwsrun help COMMAND, wsrun SCRIPT -h and wsrun help exit-codes say more."
+  return table.concat(lines, "\n")
+end
+
+local pages = {
+  ["exit-codes"] = function() return exit_codes end,
+  run = function()
+    return "Usage: wsrun run WORKFLOW [arguments] [options]\n       wsrun path/to/script.lua [arguments] [options]\n\n"
+      .. "Runs workflows/WORKFLOW.lua of this project, or a script. `wsrun list` shows the workflows.\n\nOptions\n"
+      .. require "ws.flags".help(require "ws.cli".options) .. "\n\n" .. exit_codes
+  end,
+  sandbox = function()
+    return "Usage: wsrun sandbox up|down|reset|status [--json]|shell [-- COMMAND]\n\n"
+      .. "A local Google Cloud, container registry and Kubernetes API on loopback; see docs/sandbox.md."
+  end,
+}
+
+--- Prints help; returns nil and an error for an unknown topic.
+function M.main(words)
+  local topic = words[1]
+  if not topic then
+    print(overview())
+    return 0
+  end
+  if pages[topic] then
+    print(pages[topic]())
+    return 0
+  end
+  for _, command in ipairs(require "ws.cli".commands) do
+    if command[1] == topic then
+      print(("Usage: wsrun %s\n\n%s"):format(command.usage or topic, command[2]:gsub("^%l", string.upper) .. "."))
+      return 0
+    end
+  end
+  return nil, require "ws.error".new { kind = "invalid", usage = true, message = ("no help for '%s'"):format(topic),
+    hint = "wsrun help lists the commands" }
+end
+
+return M

@@ -1,0 +1,201 @@
+--- `wsrun run WORKFLOW` and `wsrun SCRIPT`: from words to an exit code.
+local display = require "ws.display"
+local engine = require "ws.engine"
+local errors = require "ws.error"
+local project = require "ws.project"
+
+local M = {}
+
+local function invalid(message, hint, fields)
+  local object = { kind = "invalid", message = message, hint = hint, exit = 65 }
+  for k, v in pairs(fields or {}) do object[k] = v end
+  return nil, errors.new(object)
+end
+
+--- Loads a script file: a chunk, or an error with the file's line.
+local function load_script(path)
+  local file, message = io.open(path, "rb")
+  if not file then
+    return invalid(("cannot read %s"):format(message), "wsrun list shows the workflows of this project")
+  end
+  local text = file:read("a")
+  file:close()
+  if not text then return invalid(path .. " is not a file") end
+  local chunk, problem = load(text, "@" .. path)
+  if not chunk then return invalid(problem, "the script has a syntax error: nothing was run") end
+  return chunk
+end
+
+--- A run's identity: when it began, and a few random digits.
+local function new_id()
+  return os.date("!%Y%m%d-%H%M%S-") .. ("%04x"):format(math.random(0, 0xffff))
+end
+
+--- What the summary calls the run: the platform and the workflow.
+local function title(path, args, workflow)
+  local name = path:match("([^/]+)%.lua$") or path
+  for _, arg in ipairs(workflow.args) do
+    if arg.type == "manifest" and args[arg[1]] then return args[arg[1]].name .. "  " .. name end
+  end
+  return name
+end
+
+local function quoted(word)
+  if word:find("^[%w_%-%./=:@,]+$") then return word end
+  return "'" .. word:gsub("'", "'\\''") .. "'"
+end
+
+--- The command line to type for running this again.
+local function again(path, words, globals)
+  local parts = { "wsrun" }
+  if globals.sandbox then parts[2] = "--sandbox" end
+  parts[#parts + 1] = quoted(path)
+  for _, word in ipairs(words) do parts[#parts + 1] = quoted(word) end
+  return table.concat(parts, " ")
+end
+
+--- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace.
+local function watch_signals(run, emit)
+  local presses = 0
+  require "ws.signal.native".handle(function(name)
+    local process = require "ws.process"
+    presses = presses + 1
+    run.signal = run.signal or name
+    run:interrupt()
+    local names = {}
+    for _, step in ipairs(run.steps) do
+      if step.status == "running" then names[#names + 1] = step.path end
+    end
+    if presses == 1 then
+      emit { type = "text", run = run, text = ("\n%s: waiting for %s to stop; a second one ends them at once"):format(
+        name == "INT" and "Ctrl-C" or "SIGTERM", #names > 0 and table.concat(names, ", ") or "nothing") }
+      process.interrupt_all("INT")
+    else
+      emit { type = "text", run = run, text = "ending the children; what they held may need `wsrun doctor`" }
+      process.interrupt_all("TERM")
+    end
+    if run.task then run.cancel_waits() end
+  end)
+end
+
+--- Runs a workflow in its own task, so that a signal can end what only waits.
+local function perform(run, workflow, args)
+  local task = require "ws.task"
+  run.cancel_waits = function()
+    -- Steps that run a child end when the child does; what only sleeps or polls is cancelled.
+    if #require "ws.process".live() == 0 then run.task:cancel() end
+  end
+  run.task = task.spawn(function()
+    local result = table.pack(workflow.run(run, args))
+    if result[1] == nil and errors.is(result[2]) then error(result[2], 0) end
+  end)
+  return run.task:join()
+end
+
+--- Starts the sandbox when none runs, and lays its endpoints over the environment.
+local function prepare_sandbox()
+  local sandbox = require "sandbox"
+  local status, err = sandbox.up {}
+  if not status then return nil, err end
+  require "ws.environment".set(sandbox.environment())
+  return true
+end
+
+local function run_workflow(path, workflow, words, globals)
+  if globals.help then
+    print(workflow:help("wsrun " .. path))
+    return 0
+  end
+  local args, err = workflow:read_args(words)
+  if not args then
+    if err.usage then
+      err.hint = (err.hint and err.hint .. "; " or "") .. ("wsrun %s -h shows the arguments"):format(path)
+    end
+    return nil, err
+  end
+  local id = new_id()
+  local dir = project.state_dir() .. "/runs/" .. id
+  local made, problem = require "ws.fs".mkdir(dir, { parents = true, mode = 448 })
+  if not made then return nil, problem end
+  local screen = display.open(globals)
+  local _ <close> = setmetatable({}, { __close = function() screen.close() end })
+  local run = require "ws.run".new { id = id, dir = dir, title = title(path, args, workflow), options = globals,
+    emit = globals.quiet and function() end or screen.emit }
+  watch_signals(run, screen.emit)
+  screen.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals) } }
+  local ok, failure = perform(run, workflow, args)
+  screen.close()
+  return M.finish(run, ok, failure, { screen = screen, globals = globals, command = again(path, words, globals) })
+end
+
+--- Shows what a run came to and returns its exit code.
+function M.finish(run, ok, failure, context)
+  local card = require "ws.card"
+  local globals = context.globals
+  local is_tty = engine.native.is_tty(2)
+  local look = { paint = display.painter(display.wants_color(is_tty, globals)), marks = display.marks(),
+    command = context.command }
+  local code = 0
+  if not ok then
+    local err = run.failed_step and run.failed_step.err or failure
+    code = run.interrupted and (run.signal == "TERM" and 143 or 130) or require "ws.cli".exit_code(err)
+    if globals.json then
+      context.screen.emit { type = "run_end", run = run,
+        fields = { exit = code, error = require "ws.display.json".error_fields(err) } }
+    end
+    display.write(card.failure(run, err, look) .. "\n")
+    if globals.verbose and err.traceback then display.write(err.traceback .. "\n") end
+  elseif globals.json then
+    context.screen.emit { type = "run_end", run = run, fields = { exit = 0, changes = run.change_count } }
+  elseif not globals.quiet then
+    display.write(card.success(run, look) .. "\n")
+  end
+  return code
+end
+
+--- Runs a script: a workflow is run with steps and journal, any other script simply runs.
+---@async
+---@param path string
+---@param words string[]
+---@param globals table
+---@return integer? code
+---@return ws.Error? err
+function M.script(path, words, globals)
+  local folder = path:match("^(.*)/[^/]*$") or "."
+  engine.script_folders[#engine.script_folders + 1] = folder
+  engine.script_folders[#engine.script_folders + 1] = project.path("workflows")
+  local chunk, err = load_script(path)
+  if not chunk then return nil, err end
+  if globals.sandbox and not globals.help then
+    local ready, problem = prepare_sandbox()
+    if not ready then return nil, problem end
+  end
+  _G.arg = table.move(words, 1, #words, 1, { [0] = path })
+  local result = table.pack(chunk(table.unpack(words)))
+  local workflow = result[1]
+  if workflow == nil then return 0 end
+  if require "ws.workflow".is(workflow) then return run_workflow(path, workflow, words, globals) end
+  return invalid(("%s returned a %s; a script returns nothing, or what ws.workflow{...} gives"):format(path,
+    type(workflow)))
+end
+
+--- `wsrun run WORKFLOW ARGS`
+function M.main(words, globals)
+  local name = table.remove(words, 1)
+  if not name then
+    if globals.help then return require "ws.cli.help".main({ "run" }, globals) end
+    return nil, errors.new { kind = "invalid", usage = true, message = "wsrun run needs the name of a workflow",
+      hint = "wsrun list shows them" }
+  end
+  if name:find("/", 1, true) or name:find("%.lua$") then return M.script(name, words, globals) end
+  local known = require "ws.cli.list".workflows()
+  for _, workflow in ipairs(known) do
+    if workflow == name then return M.script(project.path("workflows/" .. name .. ".lua"), words, globals) end
+  end
+  local meant = require "ws.nearest"(name, known)
+  return nil, errors.new { kind = "invalid", usage = true, message = ("no workflow '%s' in %s"):format(name,
+    project.path("workflows")), hint = (meant and ("did you mean '%s'? "):format(meant) or "")
+    .. "there are: " .. table.concat(known, ", ") }
+end
+
+return M

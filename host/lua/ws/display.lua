@@ -1,0 +1,90 @@
+--- What a person or a CI job sees of a run, on stderr; stdout is for results only.
+---
+--- Three displays listen to the same events: `live` on a terminal, `plain` elsewhere (one line per change of state, and
+--- one a minute while nothing changes), `json` (one NDJSON object per event, on stdout).
+local M = {}
+
+local secret = require "ws.secret"
+
+--- "4m02s", "12s", "0.3s".
+---@param seconds number
+---@return string
+function M.duration(seconds)
+  if seconds < 10 then return ("%.1fs"):format(seconds) end
+  seconds = math.floor(seconds + 0.5)
+  if seconds < 60 then return ("%ds"):format(seconds) end
+  if seconds < 3600 then return ("%dm%02ds"):format(seconds // 60, seconds % 60) end
+  return ("%dh%02dm"):format(seconds // 3600, seconds % 3600 // 60)
+end
+
+--- Whether colour is wanted on a file descriptor: no-color.org, CLICOLOR_FORCE, the terminal's own word.
+---@param is_tty boolean
+---@param options table
+---@return boolean
+function M.wants_color(is_tty, options)
+  if options.color == false then return false end
+  local no_color = os.getenv("NO_COLOR")
+  if no_color and no_color ~= "" then return false end
+  if os.getenv("CLICOLOR_FORCE") == "1" then return true end
+  return is_tty and os.getenv("TERM") ~= "dumb"
+end
+
+local codes = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33", cyan = "36" }
+
+--- A function that colours text, or leaves it.
+---@param wanted boolean
+---@return fun(color: string, text: string): string
+function M.painter(wanted)
+  if not wanted then return function(_, text) return text end end
+  return function(color, text) return "\27[" .. codes[color] .. "m" .. text .. "\27[0m" end
+end
+
+--- Whether the terminal can show ✔ and ✖.
+---@return boolean
+function M.unicode()
+  local locale = os.getenv("LC_ALL") or os.getenv("LC_CTYPE") or os.getenv("LANG") or ""
+  return locale:upper():find("UTF%-?8") ~= nil
+end
+
+--- The marks of a step's state; they carry the meaning, colour only repeats it.
+---@return table<string, string>
+function M.marks()
+  if M.unicode() then return { done = "✔", failed = "✖", skipped = "○", running = "…", note = "·" } end
+  return { done = "ok", failed = "FAILED", skipped = "--", running = "..", note = "-" }
+end
+
+--- Writes to stderr with every secret masked.
+---@param text string
+function M.write(text)
+  io.stderr:write(secret.redact(text))
+end
+
+--- The display for these options: a function that takes events, and has `close`.
+---@param options table  wsrun's own options
+---@return { emit: fun(event: table), close: fun() }
+function M.open(options)
+  local is_tty = require "ws.engine".native.is_tty(2)
+  if options.json then return require "ws.display.json".new(options) end
+  local ci = os.getenv("CI")
+  local live = is_tty and not options.plain and not (ci and ci ~= "") and os.getenv("TERM") ~= "dumb"
+  local context = { paint = M.painter(M.wants_color(is_tty, options)), marks = M.marks(), options = options }
+  return require(live and "ws.display.live" or "ws.display.plain").new(context)
+end
+
+--- The line that says how a step ended.
+---@param context table
+---@param step ws.Step
+---@return string
+function M.end_line(context, step)
+  local paint, marks = context.paint, context.marks
+  if step.status == "done" then
+    return ("%s %s  %s%s"):format(paint("green", marks.done), step.path, paint("dim", M.duration(step.seconds)),
+      step.summary and "  " .. step.summary or "")
+  elseif step.status == "skipped" then
+    return paint("dim", ("%s %s  %s"):format(marks.skipped, step.path, tostring(step.err.message)))
+  end
+  return ("%s %s  %s  %s"):format(paint("red", marks.failed), step.path, M.duration(step.seconds),
+    tostring(step.err):gsub("%s+", " "))
+end
+
+return M

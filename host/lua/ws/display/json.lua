@@ -1,0 +1,39 @@
+--- The display for programs: one JSON object per event on stdout.
+--- Every object has `schema_version`, `type`, `time` (RFC 3339) and `run`; the last one, `run_end`, is the result.
+local json = require "ws.json"
+local secret = require "ws.secret"
+local time = require "ws.time"
+
+local M = {}
+
+local SCHEMA_VERSION = 1
+
+local function step_fields(event)
+  local step = event.step
+  local fields = { step = step.path, status = step.status, line = step.line, summary = step.summary,
+    seconds = step.seconds, text = event.text, progress = event.type == "step_progress" and step.progress or nil }
+  if step.err then fields.error = M.error_fields(step.err) end
+  return fields
+end
+
+--- The fields of an error object that programs get.
+---@param err ws.Error
+---@return table
+function M.error_fields(err)
+  return { code = err.kind, message = err.message, hint = err.hint, where = err.where, status = err.status, op = err.op }
+end
+
+function M.new()
+  return {
+    emit = function(event)
+      local fields = event.step and step_fields(event) or event.fields or { text = event.text }
+      fields.schema_version, fields.type, fields.time = SCHEMA_VERSION, event.type, time.rfc3339()
+      fields.run = event.run and event.run.id
+      io.stdout:write(secret.redact(json.encode(fields)), "\n")
+      io.stdout:flush()
+    end,
+    close = function() end,
+  }
+end
+
+return M

@@ -1,0 +1,311 @@
+--- A run of a workflow: its steps, what runs side by side, and what is left out after a failure.
+---
+--- Invariants
+--- - A step's name path ("kubernetes/cluster") is unique in a run; its parent is the step whose function started it.
+--- - After a failure or an interruption running steps finish and no new step starts.
+--- - With --jobs, a step that starts sub-steps gives its place to them.
+--- - Everything that is shown goes through `emit`; a display only listens.
+local engine = require "ws.engine"
+local errors = require "ws.error"
+local task = require "ws.task"
+
+local M = {}
+
+---@class ws.Run
+---@field id string          e.g. 20261122-184501-7f3a
+---@field dir string         the run's private folder: full logs, inputs of children
+---@field sandbox boolean
+---@field options table      wsrun's own options
+local Run = {}
+Run.__index = Run
+
+---@class ws.Step
+---@field path string
+---@field status "waiting"|"running"|"done"|"failed"|"skipped"
+
+local step_options = { needs = true, timeout = true, retry = true }
+local now = engine.native.monotonic
+
+--- Makes a run. `emit` receives every event; see host/lua/ws/display.lua.
+---@param spec { id: string, dir: string, title: string, options: table, emit: fun(event: table) }
+---@return ws.Run
+function M.new(spec)
+  return setmetatable({
+    id = spec.id, dir = spec.dir, title = spec.title, options = spec.options, emit = spec.emit,
+    sandbox = spec.options.sandbox == true,
+    steps = {}, by_path = {}, by_result = setmetatable({}, { __mode = "k" }),
+    limit = spec.options.jobs and task.limit(spec.options.jobs),
+    change_count = 0, started = now(), settled = require "ws.task.native".signal(),
+  }, Run)
+end
+
+--- "file.lua:58" of the first caller outside the host: where a step stands in its workflow.
+local function caller_line()
+  for level = 3, 30 do
+    local info = debug.getinfo(level, "Sl")
+    if not info then return nil end
+    if info.currentline > 0 and not info.source:find("host/lua/ws/", 1, true) then
+      return ("%s:%d"):format(info.short_src, info.currentline)
+    end
+  end
+end
+
+local function as_error(value)
+  if errors.is(value) then return value end
+  return errors.new { kind = "internal", message = tostring(value) }
+end
+
+--- What xpcall keeps of something that a step raised: an error object with a traceback.
+local function keep(value)
+  local err = as_error(value)
+  if not err.traceback then err.traceback = debug.traceback(nil, 2) end
+  return err
+end
+
+function Run:settle(step, status, err)
+  step.status, step.err = status, err
+  step.seconds = step.started and now() - step.started or 0
+  self.emit { type = "step_end", step = step, run = self }
+  require "ws.task.native".notify(self.settled)
+end
+
+--- Why no new step may start, or nil.
+function Run:stopping()
+  if self.interrupted then return "interrupted", "the run was interrupted" end
+  if self.failed_step and not self.options["keep-going"] then
+    return "cancelled", ("not started: %s failed"):format(self.failed_step.path)
+  end
+end
+
+local function find_needed(self, step, need)
+  if type(need) == "string" then
+    local parent = step.path:match("^(.*/)[^/]*$") or ""
+    return self.by_path[parent .. need] or self.by_path[need], need
+  end
+  local found = self.by_result[need]
+  if not found then
+    error(("step %s: needs takes names of steps and what steps returned"):format(step.path), 4)
+  end
+  return found, found.path
+end
+
+--- Waits until the steps that `needs` names are done.
+local function wait_for_needs(self, step, needs)
+  for _, need in ipairs(needs) do
+    while true do
+      local found, name = find_needed(self, step, need)
+      if found and found.status == "done" then break end
+      if found and (found.status == "failed" or found.status == "skipped") then
+        error(errors.new { kind = "cancelled", message = ("not started: it needs %s"):format(name) })
+      end
+      local kind, why = self:stopping()
+      if kind then error(errors.new { kind = kind, message = why }) end
+      step.waits_for = name
+      local ok = require "ws.task.native".wait(self.settled, 3600)
+      if not ok then
+        error(errors.new { kind = "timeout", message = ("waited an hour for step %s"):format(name),
+          hint = found and nil or "no step has that name: look at `needs`" })
+      end
+    end
+  end
+end
+
+local function may_retry(retry, err, attempt)
+  if not retry or attempt >= (retry.attempts or 3) then return false end
+  if not retry.kinds then return err.retryable == true end
+  for _, kind in ipairs(retry.kinds) do
+    if kind == err.kind then return true end
+  end
+  return false
+end
+
+--- Calls the step's function, again as long as its retry policy says so. Returns ok, results… or err.
+local function attempt(self, step, opts, fn)
+  local retry, delay = opts.retry, opts.retry and opts.retry.delay or 1
+  local count = 1
+  while true do
+    local results
+    if opts.timeout then
+      results = table.pack(task.timeout(opts.timeout, function() return true, fn(step) end))
+      if results[1] == nil then results = { false, keep(results[2]), n = 2 } end
+    else
+      results = table.pack(xpcall(fn, keep, step))
+    end
+    local err = results[2]
+    if results[1] or self:stopping() or not may_retry(retry, err, count) then return results end
+    self.emit { type = "step_note", step = step, run = self,
+      text = ("attempt %d failed (%s), again in %.0f s"):format(count, tostring(err), delay) }
+    task.sleep(delay * (0.5 + math.random() / 2))
+    delay, count = math.min(delay * 2, retry.max_delay or 60), count + 1
+  end
+end
+
+local function start(self, name, line)
+  local parent = task.get("step")
+  local path = parent and parent.path .. "/" .. name or name
+  if self.by_path[path] then
+    error(("a step named %s exists already in this run"):format(path), 4)
+  end
+  local step = { name = name, path = path, parent = parent, status = "waiting", line = line, changes = {} }
+  self.by_path[path] = step
+  self.steps[#self.steps + 1] = step
+  return step
+end
+
+--- Runs `fn` as a named step and returns what it returns. A failure ends the function that called this.
+---
+--- `needs` names steps (or what they returned) that must be done first; `timeout` is in seconds; `retry` is
+--- `{ attempts = 3, delay = 1, max_delay = 60, kinds = { "unavailable" } }` (default kinds: errors that are retryable).
+--- What `fn` returns as `nil, err` is a failure as well.
+---@async
+---@param name string
+---@param opts? { needs?: any[], timeout?: number, retry?: table }
+---@param fn fun(step: ws.Step): any
+---@return any ...
+function Run:step(name, opts, fn)
+  if type(opts) == "function" then opts, fn = {}, opts end
+  if type(name) ~= "string" or name:find("[/%c]") or type(fn) ~= "function" then
+    error("w:step takes a name without '/', options and a function", 2)
+  end
+  for key in pairs(opts) do
+    if not step_options[key] then error(("w:step: unknown option '%s'"):format(tostring(key)), 2) end
+  end
+  local step = start(self, name, caller_line())
+  local ready, why = xpcall(wait_for_needs, keep, self, step, opts.needs or {})
+  if ready then
+    local kind, text = self:stopping()
+    if kind then ready, why = false, errors.new { kind = kind, message = text } end
+  end
+  if not ready then
+    self:settle(step, "skipped", why)
+    error(why, 0)
+  end
+  return self:perform(step, opts, fn)
+end
+
+--- Runs a step that may start now.
+function Run:perform(step, opts, fn)
+  local limit, parent = self.limit, step.parent
+  if limit then
+    if parent and parent.holds_place then
+      parent.holds_place = false
+      limit:release()
+    end
+    limit:acquire()
+    step.holds_place = true
+  end
+  step.status, step.started = "running", now()
+  self.emit { type = "step_start", step = step, run = self }
+  local results = task.with("step", step, attempt, self, step, opts, fn)
+  if step.holds_place then
+    step.holds_place = false
+    limit:release()
+  end
+  if results[1] and results.n >= 3 and results[2] == nil and errors.is(results[3]) then
+    results = { false, results[3], n = 2 }
+  end
+  if results[1] then
+    if type(results[2]) == "table" then self.by_result[results[2]] = step end
+    self:settle(step, "done")
+    return table.unpack(results, 2, results.n)
+  end
+  local err = results[2]
+  if not self.failed_step and err.kind ~= "cancelled" and err.kind ~= "interrupted" then
+    self.failed_step = step -- the innermost: sub-steps settle before their parents
+  end
+  self:settle(step, "failed", err)
+  error(err, 0)
+end
+
+--- Runs functions side by side and waits for all. When one fails, the others' running steps finish, no new step
+--- starts, and then the first failure is raised.
+---
+--- ```lua
+--- w:together {
+---   function() w:step("one", function() end) end,
+---   function() w:step("two", { needs = { "one" } }, function() end) end,
+--- }
+--- ```
+---@async
+---@param functions (fun(): any)[]
+---@return any ...  the first result of each function
+function Run:together(functions)
+  local guarded, first = {}, nil
+  for i, fn in ipairs(functions) do
+    guarded[i] = function()
+      local ok, value = xpcall(fn, keep)
+      if ok then return { value } end
+      local skipped = value.kind == "cancelled"
+      if not first or (first.skipped and not skipped) then first = { err = value, skipped = skipped } end
+      return {}
+    end
+  end
+  local boxes, err = task.all(guarded)
+  if not boxes then error(err, 0) end
+  if first then error(first.err, 0) end
+  local results = {}
+  for i, box in ipairs(boxes) do results[i] = box[1] end
+  return table.unpack(results, 1, #functions)
+end
+
+local function current_step(what)
+  local step = task.get("step")
+  if not step then error(what .. " is for the inside of a step", 3) end
+  return step
+end
+
+--- Shows how far the current step is.
+---@param text string
+---@param done? integer
+---@param total? integer
+function Run:progress(text, done, total)
+  local step = current_step("w:progress")
+  step.progress = { text = text, done = done, total = total }
+  self.emit { type = "step_progress", step = step, run = self }
+end
+
+--- Says something that stays on the screen.
+---@param text string
+function Run:note(text)
+  self.emit { type = "step_note", step = task.get("step"), run = self, text = text }
+end
+
+--- Says in a few words what the current step came to; shown when it ends and in the summary.
+---@param text string
+function Run:summary(text)
+  current_step("w:summary").summary = text
+end
+
+--- Records that the current step changed something; a run without any such record ends with "nothing changed".
+---@param text string
+function Run:changed(text)
+  local step = current_step("w:changed")
+  step.changes[#step.changes + 1] = text
+  self.change_count = self.change_count + 1
+  step.summary = table.concat(step.changes, ", ")
+end
+
+--- The file for the full log of the current step; its folder exists.
+---@param suffix? string  default ".log"
+---@return string path
+function Run:log_file(suffix)
+  local step = task.get("step")
+  local name = step and step.path:gsub("/", ".") or "run"
+  return self.dir .. "/" .. name .. (suffix or ".log")
+end
+
+--- Stops the start of new steps, as Ctrl-C does.
+function Run:interrupt()
+  self.interrupted = true
+  require "ws.task.native".notify(self.settled)
+end
+
+--- The counts for the last lines on the screen.
+function Run:tally()
+  local counts = { done = 0, failed = 0, skipped = 0, waiting = 0, running = 0 }
+  for _, step in ipairs(self.steps) do counts[step.status] = counts[step.status] + 1 end
+  counts.seconds = now() - self.started
+  return counts
+end
+
+return M
