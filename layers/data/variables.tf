@@ -123,7 +123,7 @@ variable "sql" {
 
   validation {
     condition = var.sql == null || try(
-      var.sql.disk_limit == null || var.sql.disk_limit == 0 || var.sql.disk_limit >= var.sql.disk_size, false
+      var.sql.disk_limit == null ? true : var.sql.disk_limit == 0 || var.sql.disk_limit >= var.sql.disk_size, false
     )
     error_message = "sql.disk_limit is not below sql.disk_size; 0 means no limit, null means that the disk does not grow."
   }

@@ -39,6 +39,13 @@ resource "google_container_cluster" "main" {
     master_ipv4_cidr_block  = var.range_ip_master
   }
 
+  # No client certificate: clients prove who they are by a Google access token.
+  master_auth {
+    client_certificate_config {
+      issue_client_certificate = false
+    }
+  }
+
   master_authorized_networks_config {
     gcp_public_cidrs_access_enabled = false
 
