@@ -5,7 +5,9 @@
  */
 #include "engine.h"
 
-#define MODULES(M) /* every module of modules/ that has a native half, in alphabetical order */
+/* Every module of modules/ that has a native half, in alphabetical order. */
+#define MODULES(M)                                                                                                    \
+	M(fs)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);
 MODULES(DECLARE)
