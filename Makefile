@@ -19,7 +19,7 @@ MAKEFLAGS += --no-print-directory
 CTEST = ctest --output-on-failure --parallel $(JOBS)
 
 .DEFAULT_GOAL := build
-.PHONY: help deps build test asan lint demo bench install clean
+.PHONY: help deps build test asan lint format demo bench install clean
 
 help: ## this list
 	@sed -nE 's/^([a-z]+):.*## (.*)/  make \1\t\2/p' Makefile | expand -t 22
@@ -45,6 +45,11 @@ lint: ## formatting, static analysis, documentation in step with the code
 	@tools/deps.sh build run lint
 	@tools/build.sh $(BUILD)
 	@tools/lint.sh $(BUILD)
+
+format: ## rewrites C, Terraform and Go in the form that lint wants
+	@git ls-files --cached --others --exclude-standard '*.c' '*.h' | xargs -r clang-format -i
+	@terraform fmt -recursive layers
+	@gofmt -w app/src
 
 demo: ## the whole platform of manifests/dev-seb.yaml in a local sandbox
 	@tools/deps.sh build run

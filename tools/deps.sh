@@ -17,10 +17,11 @@ mkdir -p "$cache/tools"
 tools=$(cd "$cache/tools" && pwd)
 log=$tools/log
 go_oldest=1.26
+all_groups='build run test lint bench'
 groups=("$@")
 [ ${#groups[@]} -gt 0 ] || groups=(build run test lint)
 for group in "${groups[@]}"; do
-  [[ " build run test lint bench " == *" $group "* ]] || die "unknown group '$group'; there are: build run test lint bench"
+  [[ " $all_groups " == *" $group "* ]] || die "unknown group '$group'; there are: $all_groups"
 done
 
 # rows FILE: the lines of a list that belong to the wanted groups, without comments.

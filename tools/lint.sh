@@ -72,7 +72,7 @@ format_go() {
 
 check "C format" format_c
 check "C analysis" analyse_c
-check "Lua" luacheck --quiet .
+check "Lua" luacheck --no-color --quiet .
 check "shell" lint_shell
 [ ! -d layers ] || check "Terraform format" format_terraform
 [ ! -d charts ] || check "charts" lint_charts

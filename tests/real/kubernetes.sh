@@ -1,12 +1,14 @@
-# A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager, and nodes.sh, which stands in for scheduler and
-# nodes: it reports pods as running, so that Deployments, Jobs and `helm --wait` end as on a cluster. Sourced by servers.sh.
+# A Kubernetes control plane: etcd, kube-apiserver, kube-controller-manager, and nodes.sh, which stands in for scheduler
+# and nodes: it reports pods as running, so that Deployments, Jobs and `helm --wait` end as on a cluster. Sourced by
+# servers.sh.
 # Prints KUBECONFIG (DIR/kubeconfig: cluster administrator by client certificate).
 # shellcheck shell=bash disable=SC2154 # port and here come from servers.sh
 
 # issue DIR NAME SUBJECT [EXTENSION]: a key and a certificate of the folder's own authority.
 issue() {
   local dir=$1 name=$2 subject=$3 extension=${4:-}
-  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/$name.key" -subj "$subject" 2>/dev/null |
+  openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout "$dir/$name.key" -subj "$subject" \
+    2>/dev/null |
     openssl x509 -req -days 2 -CA "$dir/ca.crt" -CAkey "$dir/ca.key" -CAcreateserial -out "$dir/$name.crt" \
       -extfile <(printf '%s\n' "$extension") 2>/dev/null
 }
@@ -76,7 +78,8 @@ start_kubernetes() {
   launch "$dir" kube-controller-manager kube-controller-manager --kubeconfig "$dir/kubeconfig" \
     --leader-elect=false --secure-port 0 --profiling=false --kube-api-qps 500 --kube-api-burst 1000 \
     --root-ca-file "$dir/ca.crt" --service-account-private-key-file "$dir/service-account.key"
-  answers "$dir" kube-controller-manager env KUBECONFIG="$dir/kubeconfig" kubectl -n default get serviceaccount default || return 1
+  answers "$dir" kube-controller-manager \
+    env KUBECONFIG="$dir/kubeconfig" kubectl -n default get serviceaccount default || return 1
 
   launch "$dir" nodes "$here/nodes.sh" "$dir/kubeconfig"
   printf 'KUBECONFIG=%s\n' "$dir/kubeconfig"

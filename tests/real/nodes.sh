@@ -2,8 +2,8 @@
 # Stands in for scheduler, nodes and load balancers of a real control plane:  nodes.sh KUBECONFIG
 #
 # Every new pod is reported as running and ready, a Job's pod as succeeded; a pod with an image whose name contains
-# `broken` stays waiting with ErrImagePull. Services of type LoadBalancer get an address, claims are bound. Nothing runs.
-# Ends on TERM.
+# `broken` stays waiting with ErrImagePull. Services of type LoadBalancer get an address, claims are bound. Nothing
+# runs. Ends on TERM.
 set -euo pipefail
 export KUBECONFIG=$1
 # Leader of its own group, which it ends as a whole.
@@ -15,13 +15,13 @@ now() { date -u +%Y-%m-%dT%H:%M:%SZ; }
 # watched KIND TEMPLATE: a line per object and change, for ever.
 watched() {
   while :; do
-    kubectl get "$1" -A --watch -o jsonpath="$2{\"\\n\"}" || true
+    kubectl get "$1" -A --watch -o go-template="$2{{\"\\n\"}}" </dev/null || true
     sleep 0.5
   done
 }
 
 report() { # report KIND NAMESPACE NAME STATUS
-  kubectl -n "$2" patch "$1" "$3" --subresource status --type merge -p "{\"status\": $4}" >/dev/null || true
+  kubectl -n "$2" patch "$1" "$3" --subresource status --type merge -p "{\"status\": $4}" </dev/null >/dev/null || true
 }
 
 # containers STATE READY NAME=IMAGE...: the containerStatuses of a pod.
@@ -45,7 +45,8 @@ pod() {
     state='{"waiting": {"reason": "ErrImagePull", "message": "image cannot be pulled"}}'
   elif [ "$owner" = Job ]; then
     phase=Succeeded ready=False reason=', "reason": "PodCompleted"'
-    state="{\"terminated\": {\"exitCode\": 0, \"reason\": \"Completed\", \"startedAt\": \"$time\", \"finishedAt\": \"$time\"}}"
+    state="{\"terminated\": {\"exitCode\": 0, \"reason\": \"Completed\",
+      \"startedAt\": \"$time\", \"finishedAt\": \"$time\"}}"
   else
     phase=Running
     state="{\"running\": {\"startedAt\": \"$time\"}}"
@@ -59,7 +60,9 @@ pod() {
 }
 
 pods() {
-  watched pods '{.metadata.namespace} {.metadata.name} {.metadata.ownerReferences[0].kind}/ {.status.containerStatuses[0].name}/{range .spec.containers[*]} {.name}={.image}{end}' |
+  watched pods '{{.metadata.namespace}} {{.metadata.name}} {{
+    with .metadata.ownerReferences}}{{(index . 0).kind}}{{end}}/ {{
+    if .status.containerStatuses}}reported{{end}}/{{range .spec.containers}} {{.name}}={{.image}}{{end}}' |
     while read -r namespace name owner reported images; do
       [ "$reported" = / ] || continue
       # shellcheck disable=SC2086 # a word per container
@@ -68,16 +71,17 @@ pods() {
 }
 
 services() {
-  watched services '{.metadata.namespace} {.metadata.name} {.spec.type} {.status.loadBalancer.ingress[0].ip}/' |
-    while read -r namespace name type address; do
-      if [ "$type" = LoadBalancer ] && [ "$address" = / ]; then
+  watched services '{{.metadata.namespace}} {{.metadata.name}} {{.spec.type}} {{
+    if .status.loadBalancer.ingress}}reported{{end}}/' |
+    while read -r namespace name type reported; do
+      if [ "$type" = LoadBalancer ] && [ "$reported" = / ]; then
         report service "$namespace" "$name" '{"loadBalancer": {"ingress": [{"ip": "203.0.113.10"}]}}'
       fi
     done
 }
 
 claims() {
-  watched persistentvolumeclaims '{.metadata.namespace} {.metadata.name} {.status.phase}/' |
+  watched persistentvolumeclaims '{{.metadata.namespace}} {{.metadata.name}} {{.status.phase}}/' |
     while read -r namespace name phase; do
       if [ "$phase" != Bound/ ]; then
         report persistentvolumeclaim "$namespace" "$name" '{"phase": "Bound"}'

@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
 # Real servers for the tests, on loopback and on free ports:
 #
-#   servers.sh start NAME DIR              starts NAME, with everything it writes in DIR; prints what to put in the environment
+#   servers.sh start NAME DIR              starts NAME, with all it writes in DIR; prints what to put in the environment
 #   servers.sh stop DIR                    stops what was started there; when it returns, the processes are gone
 #   servers.sh with NAME... -- COMMAND...  runs COMMAND beside them and ends with its code; leaves nothing behind
 #
 # NAME: kubernetes (etcd, kube-apiserver, its controllers, and a stand-in for nodes), gcs (fake-gcs-server),
 # registry (docker-registry). What each puts in the environment stands at the top of its file in this folder.
 #
-# A server started by `with` also ends when this script is killed. `start` returns only when the server answers; it gives
-# up after a minute, with the end of its log.
+# A server started by `with` also ends when this script is killed. `start` returns only when the server answers; it
+# gives up after a minute, with the end of its log.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 project=$(cd "$here/../.." && pwd)
@@ -46,7 +46,7 @@ free_port() {
 launch() {
   local dir=$1 name=$2
   shift 2
-  set -- setsid "$@" # its own group: a Ctrl-C for the tests is not for it
+  set -- setsid "$@" # leads its own session: a Ctrl-C for the tests is not for it, and what it starts ends with it
   [ -z "${tied:-}" ] || set -- setpriv --pdeathsig TERM "$@"
   "$@" </dev/null >"$dir/$name.log" 2>&1 9>&- &
   echo $! >"$dir/$name.pid"
@@ -76,14 +76,10 @@ attempt() {
   die "$1: gave up; its logs are in $2"
 }
 
+# alive PID: whether anything of the session that it leads still runs.
 alive() {
-  local pid
-  for pid in "$@"; do
-    if kill -0 "$pid" 2>/dev/null && [ "$(ps -o stat= -p "$pid" | cut -c1)" != Z ]; then
-      return 0
-    fi
-  done
-  return 1
+  # shellcheck disable=SC2009 # pgrep counts what ended and was not yet waited for
+  ps -o stat= -s "$1" | grep -qv '^Z'
 }
 
 # stop DIR: TERM, and KILL after ten seconds; the last started goes first, since it may need the others to end well.
@@ -91,10 +87,10 @@ stop() {
   local file pid deadline
   while read -r file; do
     pid=$(cat "$file")
-    kill -TERM "$pid" 2>/dev/null || true
+    kill -TERM -- "-$pid" 2>/dev/null || true
     deadline=$((SECONDS + 10))
     while alive "$pid"; do
-      [ $SECONDS -lt $deadline ] || kill -KILL "$pid" 2>/dev/null || true
+      [ $SECONDS -lt $deadline ] || kill -KILL -- "-$pid" 2>/dev/null || true
       sleep 0.05
     done
     rm -f "$file"
