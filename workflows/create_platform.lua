@@ -1,0 +1,62 @@
+-- Creates the platform that a manifest describes, or brings it up to date.
+--
+-- Reads from top to bottom: check, the Terraform layers as early as their inputs allow, the cluster, what runs in it.
+-- It can be run again at any time; what is right already is left alone.
+local ws = require "ws"
+local applications = require "lib.applications"
+local cluster = require "lib.cluster"
+local dependencies = require "lib.dependencies"
+local inputs = require "lib.inputs"
+local platform = require "lib.platform"
+local sql = require "lib.sql"
+local static = require "lib.static"
+
+return ws.workflow {
+  summary = "Create or update the platform that a manifest describes",
+  args = {
+    { "platform", type = "manifest", doc = "name of a manifest in manifests/, or its path" },
+  },
+  options = {
+    { "skip-apps", doc = "leave the applications and static files as they are" },
+  },
+  run = function(w, args)
+    local p = platform.open(w, args.platform)
+    local lock <close> = p:lock()
+    w:step("check", function() p:check() end)
+
+    local has = {}
+    for _, layer in ipairs(inputs.layers(p.manifest)) do has[layer] = true end
+    local apps = not args["skip-apps"]
+
+    w:together {
+      function() w:step("base", function() return p:apply("base") end) end,
+      function()
+        if not has.bastion then return end
+        w:step("bastion", { needs = { "base" } }, function() return p:apply("bastion") end)
+      end,
+      function()
+        w:step("kubernetes", { needs = { "base" } }, function() return p:apply("kubernetes") end)
+        w:step("cluster", function() cluster.prepare(p) end)
+        w:step("dependencies", function() dependencies.install(p) end)
+      end,
+      function()
+        w:step("sql-number", function() sql.draw_number(p) end)
+        w:step("data", { needs = { "base" } }, function() return p:apply("data", sql.passwords(p)) end)
+        w:step("sql-secrets", { needs = { "cluster" } }, function() sql.store_secrets(p) end)
+      end,
+      function()
+        if not has.monitoring then return end
+        w:step("monitoring", { needs = { "kubernetes", "data" } }, function() return p:apply("monitoring") end)
+      end,
+      function()
+        if not apps then return end
+        w:step("static-files", { needs = { "kubernetes" } }, function() static.upload(p) end)
+      end,
+      function()
+        if not apps then return end
+        w:step("applications", { needs = { "dependencies", "sql-secrets" } }, function() applications.deploy(p) end)
+      end,
+    }
+    lock:release()
+  end,
+}

@@ -1,0 +1,15 @@
+-- Activates the services that a new Google Cloud project needs. Run once a project, never by create_platform.
+local ws = require "ws"
+local platform = require "lib.platform"
+
+return ws.workflow {
+  summary = "Activate the services that a Google Cloud project needs, once",
+  args = {
+    { "platform", type = "manifest", doc = "any manifest of the project" },
+  },
+  run = function(w, args)
+    local p = platform.open(w, args.platform)
+    w:step("check", function() p:check() end)
+    w:step("project", function() return p:apply("project") end)
+  end,
+}

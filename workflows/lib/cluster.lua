@@ -1,0 +1,259 @@
+-- The platform's Kubernetes cluster: waiting for it, reaching it without gcloud, its namespaces, and emptying it.
+local crypto = require "ws.crypto"
+local errors = require "ws.error"
+local fs = require "ws.fs"
+local gcp = require "ws.gcp"
+local json = require "ws.json"
+local k8s = require "ws.k8s"
+local platform = require "lib.platform"
+local secret = require "ws.secret"
+local task = require "ws.task"
+local yaml = require "ws.yaml"
+
+local M = {}
+
+local RUNNING_TIMEOUT = 1800 -- seconds; GKE takes 5 to 10 minutes, repairs longer
+local POLL = 2               -- seconds
+local MANAGER = "wsrun"
+
+local function cluster_url(p)
+  local m = p.manifest
+  return ("projects/%s/locations/%s/clusters/lp-cluster-%s"):format(m["gcp-project"], m.region, p.name)
+end
+
+--- The cluster as Google describes it, or nil when there is none.
+---@param p Platform
+---@return table?
+function M.describe(p)
+  local found, err = gcp.request { api = "container", path = cluster_url(p) }
+  if not found then platform.unless_missing(err) end
+  return found
+end
+
+--- The name that an endpoint's requests go to: the sandbox's clusters have a port, Google's do not.
+local function server_url(description)
+  return "https://" .. description.endpoint
+end
+
+local function client(p, description)
+  return assert(k8s.client {
+    server = server_url(description),
+    ca_data = crypto.base64_decode(description.masterAuth.clusterCaCertificate),
+    token = function() return gcp.token() end,
+    project = p.manifest["gcp-project"],
+  })
+end
+
+--- A client of the cluster when it runs already, else nil.
+---@param p Platform
+function M.existing(p)
+  if p.api then return p.api end
+  local description = M.describe(p)
+  if not description or description.status ~= "RUNNING" then return nil end
+  return client(p, description)
+end
+
+--- Waits until the cluster is RUNNING.
+local function wait_until_running(p)
+  local deadline = os.time() + RUNNING_TIMEOUT
+  while true do
+    local description = M.describe(p)
+    local status = description and description.status or "missing"
+    if status == "RUNNING" then return description end
+    if status == "ERROR" or status == "DEGRADED" or os.time() >= deadline then
+      error(errors.new {
+        kind = status == "ERROR" and "failed" or "timeout",
+        message = ("cluster lp-cluster-%s is %s%s, not RUNNING"):format(p.name, status,
+          description and description.statusMessage and (" (" .. description.statusMessage .. ")") or ""),
+        hint = "the Kubernetes Engine page of the project says why; run this again when it is RUNNING",
+      })
+    end
+    p.w:progress("cluster is " .. status)
+    task.sleep(POLL)
+  end
+end
+
+--- Writes the platform's kubeconfig. It holds no credential: kubectl and helm ask `wsrun auth kube`.
+local function write_kubeconfig(p, description)
+  local path = p.dir .. "/kubeconfig"
+  local name = "lp-cluster-" .. p.name
+  assert(fs.write(path, yaml.encode {
+    apiVersion = "v1", kind = "Config", ["current-context"] = name,
+    clusters = { { name = name, cluster = {
+      server = server_url(description),
+      ["certificate-authority-data"] = description.masterAuth.clusterCaCertificate,
+    } } },
+    contexts = { { name = name, context = { cluster = name, user = name } } },
+    users = { { name = name, user = { exec = {
+      apiVersion = "client.authentication.k8s.io/v1", command = require "ws.engine".native.executable(),
+      args = { "auth", "kube" }, interactiveMode = "Never", provideClusterInfo = false,
+    } } } },
+  }, { mode = 384 }))
+  return path
+end
+
+--- The account that runs this gets the role cluster-admin, and so do those that the manifest names.
+local function bind_admins(p)
+  local subjects = {}
+  local identity = gcp.identity()
+  local wanted = { identity and "user:" .. identity }
+  for _, member in ipairs(p.manifest.infrastructure.gke.admins or {}) do wanted[#wanted + 1] = member end
+  for _, member in ipairs(wanted) do
+    local kind, name = member:match("^(%w+):(.+)$")
+    subjects[#subjects + 1] = { kind = kind == "group" and "Group" or "User", name = name or member,
+      apiGroup = "rbac.authorization.k8s.io" }
+  end
+  if #subjects == 0 then return false end
+  return M.apply(p.api, {
+    apiVersion = "rbac.authorization.k8s.io/v1", kind = "ClusterRoleBinding", metadata = { name = "wsrun-admins" },
+    roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = "ClusterRole", name = "cluster-admin" },
+    subjects = json.array(subjects),
+  })
+end
+
+--- Applies an object with server-side apply; returns whether it changed.
+---@param api table
+---@param object table
+---@return boolean changed
+function M.apply(api, object)
+  local meta = object.metadata
+  local before, err = api:get { api_version = object.apiVersion, kind = object.kind, name = meta.name,
+    namespace = meta.namespace }
+  if not before then platform.unless_missing(err) end
+  local after = assert(api:apply(object, { manager = MANAGER, force = true }))
+  return not before or before.metadata.resourceVersion ~= after.metadata.resourceVersion
+end
+
+local function namespace_names(m)
+  local names, seen = {}, { default = true }
+  local function add(name)
+    if name and not seen[name] then
+      seen[name] = true
+      names[#names + 1] = name
+    end
+  end
+  for _, ns in ipairs(m.infrastructure.namespaces or {}) do add(type(ns) == "table" and ns.name or ns) end
+  for _, app in ipairs(m.applications or {}) do add(app.namespace) end
+  return names
+end
+
+--- Makes sure that a namespace exists; returns whether it was made.
+---@param api table
+---@param name string
+---@param labels? table<string, string>
+---@return boolean changed
+function M.namespace(api, name, labels)
+  return M.apply(api, { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } })
+end
+
+--- Waits for the cluster and prepares it: kubeconfig, admins, namespaces. Sets p.api and p.kubeconfig.
+---@param p Platform
+function M.prepare(p)
+  local description = wait_until_running(p)
+  p.api = client(p, description)
+  p.kubeconfig = write_kubeconfig(p, description)
+  assert(p.api:wait_ready { timeout = 300 })
+  local changed = {}
+  if bind_admins(p) then changed[#changed + 1] = "admins bound" end
+  local made = 0
+  for _, name in ipairs(namespace_names(p.manifest)) do
+    if M.namespace(p.api, name, { ["wsrun.platform"] = p.name }) then made = made + 1 end
+  end
+  if made > 0 then changed[#changed + 1] = ("%d namespaces"):format(made) end
+  if #changed > 0 then p.w:changed(table.concat(changed, ", ")) else p.w:summary("no change") end
+end
+
+--- The values of a secret, each as ws.Secret; nil when there is none.
+---@param api table
+---@param namespace string
+---@param name string
+---@return table<string, ws.Secret>?
+function M.read_secret(api, namespace, name)
+  local object, err = api:get { api_version = "v1", kind = "Secret", name = name, namespace = namespace }
+  if not object then
+    platform.unless_missing(err)
+    return nil
+  end
+  local values = {}
+  for key, encoded in pairs(object.data or {}) do values[key] = secret.new(crypto.base64_decode(encoded)) end
+  return values
+end
+
+--- Stores a secret; values may be ws.Secret. Returns whether anything changed.
+---@param api table
+---@param namespace string
+---@param name string
+---@param values table<string, string|ws.Secret>
+---@return boolean changed
+function M.write_secret(api, namespace, name, values)
+  local data = {}
+  for key, value in pairs(values) do data[key] = crypto.base64_encode(value) end
+  return M.apply(api, { apiVersion = "v1", kind = "Secret", type = "Opaque", metadata = { name = name,
+    namespace = namespace }, data = data })
+end
+
+--- Deletes what in the cluster owns things outside it: services and ingresses with load balancers, volumes with disks.
+---@param p Platform
+function M.empty(p)
+  local api = M.existing(p)
+  if not api then return p.w:summary("not there") end
+  p.api = api
+  local removed = 0
+  for _, what in ipairs { { "networking.k8s.io/v1", "Ingress" }, { "v1", "Service" }, { "v1", "PersistentVolumeClaim" } } do
+    local list, err = api:list { api_version = what[1], kind = what[2] }
+    if not list then error(err, 0) end
+    for _, object in ipairs(list.items) do
+      local is_external = what[2] ~= "Service" or object.spec.type == "LoadBalancer"
+      if is_external then
+        local ok, problem = api:delete { api_version = what[1], kind = what[2], name = object.metadata.name,
+          namespace = object.metadata.namespace, propagation = "Foreground" }
+        if not ok then platform.unless_missing(problem) end
+        removed = removed + 1
+      end
+    end
+  end
+  if removed > 0 then p.w:changed(("%d objects with load balancers or disks removed"):format(removed))
+  else p.w:summary("nothing outside the cluster") end
+end
+
+--- Deletes what Google made for the cluster and left behind: disks of volumes, firewall rules, network endpoint groups.
+---@param p Platform
+function M.remove_leftovers(p)
+  local m, removed = p.manifest, 0
+  local base = "projects/" .. m["gcp-project"] .. "/"
+  local name = "lp-cluster-" .. p.name
+  local function sweep(list_path, matches, delete_path)
+    for item in gcp.pages { api = "compute", path = base .. list_path } do
+      for _, object in ipairs(item.list or { item }) do
+        if matches(object) then
+          assert(gcp.wait(assert(gcp.request { api = "compute", method = "DELETE", path = base .. delete_path(object) })))
+          removed = removed + 1
+        end
+      end
+    end
+  end
+  local function of_cluster(object)
+    return (object.labels or {})["goog-k8s-cluster-name"] == name or object.name:find("^gke%-" .. name:gsub("%-", "%%-"))
+  end
+  sweep("global/firewalls", of_cluster, function(o) return "global/firewalls/" .. o.name end)
+  for _, zone in ipairs(M.zones(p)) do
+    sweep("zones/" .. zone .. "/disks", of_cluster, function(o) return "zones/" .. zone .. "/disks/" .. o.name end)
+    sweep("zones/" .. zone .. "/networkEndpointGroups", of_cluster,
+      function(o) return "zones/" .. zone .. "/networkEndpointGroups/" .. o.name end)
+  end
+  if removed > 0 then p.w:changed(("%d removed"):format(removed)) else p.w:summary("none") end
+end
+
+--- The zones of the platform's region.
+---@param p Platform
+---@return string[]
+function M.zones(p)
+  local m, names = p.manifest, {}
+  for zone in gcp.pages { api = "compute", path = "projects/" .. m["gcp-project"] .. "/zones" } do
+    if zone.region:match("[^/]+$") == m.region then names[#names + 1] = zone.name end
+  end
+  return names
+end
+
+
+return M
