@@ -117,6 +117,25 @@ static int l_cwd(lua_State *L)
 	return 1;
 }
 
+/* native.pid() → integer */
+static int l_pid(lua_State *L)
+{
+	lua_pushinteger(L, uv_os_getpid());
+	return 1;
+}
+
+/* native.executable() → path of this program */
+static int l_executable(lua_State *L)
+{
+	char path[4096];
+	size_t len = sizeof path;
+	int rc = uv_exepath(path, &len);
+	if (rc != 0)
+		return luaL_error(L, "cannot find this program's own path: %s", uv_strerror(rc));
+	lua_pushlstring(L, path, len);
+	return 1;
+}
+
 /* native.is_tty(fd) → boolean, and the width of the terminal in columns */
 static int l_is_tty(lua_State *L)
 {
@@ -154,7 +173,8 @@ static int boot(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"source", l_source, WS_PURE}, {"sources", l_sources, WS_PURE},
 		{"effects", l_effects, WS_PURE}, {"forbid", l_forbid, WS_PURE}, {"open", l_open, WS_PURE},
-		{"monotonic", l_monotonic, WS_PURE}, {"cwd", l_cwd, WS_READ}, {"is_tty", l_is_tty, WS_READ}, {NULL, NULL, 0}};
+		{"monotonic", l_monotonic, WS_PURE}, {"cwd", l_cwd, WS_READ},
+		{"pid", l_pid, WS_PURE}, {"executable", l_executable, WS_READ}, {"is_tty", l_is_tty, WS_READ}, {NULL, NULL, 0}};
 	open_libraries(L);
 	luaopen_ws_error(L); /* these two make the metatables that C code needs from the start */
 	luaopen_ws_task(L);

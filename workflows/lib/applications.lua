@@ -1,4 +1,4 @@
--- The applications of a platform: charts from the chart bucket, installed or upgraded by Helm, or plain Kubernetes YAML.
+-- The applications of a platform: charts from the chart bucket, installed or upgraded by Helm, or plain YAML.
 local fs = require "ws.fs"
 local gcs = require "ws.gcs"
 local helm = require "ws.helm"

@@ -199,7 +199,8 @@ function M.empty(p)
   if not api then return p.w:summary("not there") end
   p.api = api
   local removed = 0
-  for _, what in ipairs { { "networking.k8s.io/v1", "Ingress" }, { "v1", "Service" }, { "v1", "PersistentVolumeClaim" } } do
+  local owners = { { "networking.k8s.io/v1", "Ingress" }, { "v1", "Service" }, { "v1", "PersistentVolumeClaim" } }
+  for _, what in ipairs(owners) do
     local list, err = api:list { api_version = what[1], kind = what[2] }
     if not list then error(err, 0) end
     for _, object in ipairs(list.items) do
@@ -219,27 +220,27 @@ end
 --- Deletes what Google made for the cluster and left behind: disks of volumes, firewall rules, network endpoint groups.
 ---@param p Platform
 function M.remove_leftovers(p)
-  local m, removed = p.manifest, 0
-  local base = "projects/" .. m["gcp-project"] .. "/"
+  local removed = 0
+  local base = "projects/" .. p.manifest["gcp-project"] .. "/"
   local name = "lp-cluster-" .. p.name
-  local function sweep(list_path, matches, delete_path)
-    for item in gcp.pages { api = "compute", path = base .. list_path } do
-      for _, object in ipairs(item.list or { item }) do
-        if matches(object) then
-          assert(gcp.wait(assert(gcp.request { api = "compute", method = "DELETE", path = base .. delete_path(object) })))
-          removed = removed + 1
-        end
+  -- GKE's own objects are named gke-<cluster>-<8 hex digits>-...; the digits keep dev-seb apart from dev-seb-2.
+  local pattern = "^gke%-" .. name:gsub("%-", "%%-") .. "%-%x%x%x%x%x%x%x%x%-"
+  local function of_cluster(object)
+    return (object.labels or {})["goog-k8s-cluster-name"] == name or object.name:find(pattern) ~= nil
+  end
+  local function sweep(collection)
+    for object in gcp.pages { api = "compute", path = base .. collection } do
+      if of_cluster(object) then
+        local path = base .. collection .. "/" .. object.name
+        assert(gcp.wait(assert(gcp.request { api = "compute", method = "DELETE", path = path })))
+        removed = removed + 1
       end
     end
   end
-  local function of_cluster(object)
-    return (object.labels or {})["goog-k8s-cluster-name"] == name or object.name:find("^gke%-" .. name:gsub("%-", "%%-"))
-  end
-  sweep("global/firewalls", of_cluster, function(o) return "global/firewalls/" .. o.name end)
+  sweep "global/firewalls"
   for _, zone in ipairs(M.zones(p)) do
-    sweep("zones/" .. zone .. "/disks", of_cluster, function(o) return "zones/" .. zone .. "/disks/" .. o.name end)
-    sweep("zones/" .. zone .. "/networkEndpointGroups", of_cluster,
-      function(o) return "zones/" .. zone .. "/networkEndpointGroups/" .. o.name end)
+    sweep("zones/" .. zone .. "/disks")
+    sweep("zones/" .. zone .. "/networkEndpointGroups")
   end
   if removed > 0 then p.w:changed(("%d removed"):format(removed)) else p.w:summary("none") end
 end

@@ -97,7 +97,16 @@ local function split(words)
     end
     i = i + 1
   end
-  local globals, err = flags.parse(M.options, own)
+  local from_environment = {}
+  for _, option in ipairs(M.options) do -- WSRUN_WAIT_LOCK=10m is --wait-lock 10m; a flag comes later and wins
+    local value = os.getenv("WSRUN_" .. option[1]:upper():gsub("-", "_"))
+    if value and value ~= "" then
+      local boolean = (option.type or "boolean") == "boolean"
+      from_environment[#from_environment + 1] = not boolean and ("--%s=%s"):format(option[1], value)
+        or (value == "0" or value == "false") and "--no-" .. option[1] or "--" .. option[1]
+    end
+  end
+  local globals, err = flags.parse(M.options, table.move(own, 1, #own, #from_environment + 1, from_environment))
   if not globals then return nil, err end
   return globals, rest
 end

@@ -1,4 +1,5 @@
---- Reading a command line from a declaration: options in any order, `--` ends them, unknown words get the nearest match.
+--- Reading a command line from a declaration: options in any order, `--` ends them, an unknown word gets the nearest
+--- match.
 local errors = require "ws.error"
 local nearest = require "ws.nearest"
 

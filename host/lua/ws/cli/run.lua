@@ -93,7 +93,7 @@ local function perform(run, workflow, args)
 end
 
 --- Starts the sandbox when none runs, and lays its endpoints over the environment.
-local function prepare_sandbox()
+function M.prepare_sandbox()
   local sandbox = require "sandbox"
   local status, err = sandbox.up {}
   if not status then return nil, err end
@@ -167,7 +167,7 @@ function M.script(path, words, globals)
   local chunk, err = load_script(path)
   if not chunk then return nil, err end
   if globals.sandbox and not globals.help then
-    local ready, problem = prepare_sandbox()
+    local ready, problem = M.prepare_sandbox()
     if not ready then return nil, problem end
   end
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })

@@ -20,7 +20,8 @@ end
 ---@param err ws.Error
 ---@return table
 function M.error_fields(err)
-  return { code = err.kind, message = err.message, hint = err.hint, where = err.where, status = err.status, op = err.op }
+  return { code = err.kind, message = err.message, hint = err.hint, where = err.where, status = err.status,
+    op = err.op }
 end
 
 function M.new()

@@ -43,7 +43,8 @@ function M.new(context)
         for _, step in ipairs(order) do
           if running[step] then
             local progress = step.progress and "  " .. step.progress.text or ""
-            say(("%s %s  %s%s"):format(context.marks.running, step.path, display.duration(now() - step.started), progress))
+            say(("%s %s  %s%s"):format(context.marks.running, step.path, display.duration(now() - step.started),
+              progress))
           end
         end
       end
