@@ -50,8 +50,8 @@ int ws_opt_get(lua_State *L, int idx, const char *key)
 
 static int wrong_type(lua_State *L, int idx, const char *key, const char *wanted)
 {
-	return luaL_argerror(L, idx,
-		lua_pushfstring(L, "option '%s': %s expected, got %s", key, wanted, luaL_typename(L, -1)));
+	return luaL_argerror(
+		L, idx, lua_pushfstring(L, "option '%s': %s expected, got %s", key, wanted, luaL_typename(L, -1)));
 }
 
 const char *ws_opt_string(lua_State *L, int idx, const char *key, const char *def, size_t *len)

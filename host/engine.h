@@ -21,17 +21,17 @@ struct ws_exit_hook {
 struct ws_engine {
 	lua_State *L;
 	uv_loop_t loop;
-	struct ws_task *ready_first;   /* tasks to resume, oldest first */
+	struct ws_task *ready_first; /* tasks to resume, oldest first */
 	struct ws_task *ready_last;
-	struct ws_task *tasks;         /* all tasks that have not ended */
-	struct ws_task *current;       /* the task that runs; NULL while the loop does */
-	unsigned operations;           /* started and not yet ended */
-	unsigned no_yield;             /* > 0: a coroutine was resumed from where Lua cannot yield */
-	unsigned forbidden;            /* effects that this run may not have, or-ed */
+	struct ws_task *tasks;   /* all tasks that have not ended */
+	struct ws_task *current; /* the task that runs; NULL while the loop does */
+	unsigned operations;     /* started and not yet ended */
+	unsigned no_yield;       /* > 0: a coroutine was resumed from where Lua cannot yield */
+	unsigned forbidden;      /* effects that this run may not have, or-ed */
 	struct ws_exit_hook *exit_hooks;
-	uv_signal_t signals[2];        /* SIGINT, SIGTERM; see signal.c */
+	uv_signal_t signals[2]; /* SIGINT, SIGTERM; see signal.c */
 	bool signals_open;
-	int signal_handler;            /* registry reference of the Lua function, or LUA_NOREF */
+	int signal_handler; /* registry reference of the Lua function, or LUA_NOREF */
 };
 
 /* One file of the program's Lua half or data, by its path in the source tree. */
@@ -44,17 +44,17 @@ extern const struct ws_embedded ws_embedded_files[]; /* sorted by path; made by 
 extern const size_t ws_embedded_count;
 
 /* engine.c */
-struct ws_engine *ws_engine_new(void);                                  /* NULL without memory. Never raises. */
-int ws_engine_run(struct ws_engine *e, int argc, char *const argv[]);   /* runs host/lua/ws/main.lua; exit code. */
-void ws_engine_free(struct ws_engine *e);                               /* closes everything; aborts on a leaked handle. */
-struct ws_engine *ws_engine(lua_State *L);                              /* Never raises. */
+struct ws_engine *ws_engine_new(void);                                /* NULL without memory. Never raises. */
+int ws_engine_run(struct ws_engine *e, int argc, char *const argv[]); /* runs host/lua/ws/main.lua; exit code. */
+void ws_engine_free(struct ws_engine *e);  /* closes everything; aborts on a leaked handle. */
+struct ws_engine *ws_engine(lua_State *L); /* Never raises. */
 
 /* task.c */
-struct ws_task *ws_task_new(lua_State *L, int nargs);                   /* [-(nargs+1), +1 task] Raises (memory). */
+struct ws_task *ws_task_new(lua_State *L, int nargs); /* [-(nargs+1), +1 task] Raises (memory). */
 bool ws_task_ended(const struct ws_task *t);
 void ws_task_run_ready(struct ws_engine *e);
 void ws_task_cancel(struct ws_task *t);
-int ws_task_push_result(lua_State *L, struct ws_task *t);               /* true, results… | nil, err. Raises (memory). */
+int ws_task_push_result(lua_State *L, struct ws_task *t); /* true, results… | nil, err. Raises (memory). */
 void ws_task_cancel_all(struct ws_engine *e);
 int luaopen_ws_task(lua_State *L);
 

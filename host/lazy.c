@@ -14,7 +14,8 @@ int ws_lazy_load(void **slots, const char *const *names, const char *soname, int
 	for (size_t i = 0; names[i] != NULL; i++) {
 		slots[i] = dlsym(library, names[i]);
 		if (slots[i] == NULL) {
-			ws_err_set(err, "missing_tool", "%s has no function %s: the library is too old", soname, names[i]);
+			ws_err_set(
+				err, "missing_tool", "%s has no function %s: the library is too old", soname, names[i]);
 			dlclose(library);
 			return -1;
 		}

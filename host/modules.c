@@ -6,8 +6,7 @@
 #include "engine.h"
 
 /* Every module of modules/ that has a native half, in alphabetical order. */
-#define MODULES(M)                                                                                                    \
-	M(fs)
+#define MODULES(M) M(fs)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);
 MODULES(DECLARE)
@@ -18,11 +17,8 @@ void ws_push_openers(lua_State *L)
 	static const struct {
 		const char *name;
 		lua_CFunction open;
-	} openers[] = {
-		{"ws.error.native", luaopen_ws_error},
-		{"ws.secret.native", luaopen_ws_secret},
-		{"ws.signal.native", luaopen_ws_signal},
-		{"ws.task.native", luaopen_ws_task},
+	} openers[] = {{"ws.error.native", luaopen_ws_error}, {"ws.secret.native", luaopen_ws_secret},
+		{"ws.signal.native", luaopen_ws_signal}, {"ws.task.native", luaopen_ws_task},
 #define ENTRY(name) {"ws." #name ".native", luaopen_ws_##name},
 		MODULES(ENTRY)
 #undef ENTRY

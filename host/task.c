@@ -24,33 +24,33 @@ enum task_state { READY, RUNNING, WAITING, ENDED };
 struct ws_task {
 	struct ws_engine *engine;
 	struct ws_task *next_ready;
-	struct ws_task **link;       /* in engine->tasks, the pointer that points here */
+	struct ws_task **link; /* in engine->tasks, the pointer that points here */
 	struct ws_task *next;
-	struct waiter *joiners;      /* join operations to complete when this ends */
+	struct waiter *joiners; /* join operations to complete when this ends */
 	lua_State *co;
-	int co_ref;                  /* registry reference of the coroutine */
+	int co_ref; /* registry reference of the coroutine */
 	enum task_state state;
-	int nargs;                   /* values on co for the first resume; results when ENDED */
+	int nargs; /* values on co for the first resume; results when ENDED */
 	uint64_t generation;
-	struct ws_op *op;            /* in flight */
-	unsigned shields;            /* > 0: cancellation waits */
+	struct ws_op *op; /* in flight */
+	unsigned shields; /* > 0: cancellation waits */
 	bool cancelled;
 	bool failed;
 	bool queued;
-	bool joined;                 /* somebody has seen the result */
-	bool detached;               /* nobody will: log an error at once */
+	bool joined;   /* somebody has seen the result */
+	bool detached; /* nobody will: log an error at once */
 };
 
 /* An operation that waits for a task's end or a signal, perhaps not for ever. */
 struct waiter {
 	struct ws_op op;
 	struct waiter *next;
-	struct waiter **link;        /* NULL when not in a list */
-	struct ws_task *target;      /* for join */
-	struct waiter *self;         /* the list of a waiter that is in no other: a sleep */
+	struct waiter **link;   /* NULL when not in a list */
+	struct ws_task *target; /* for join */
+	struct waiter *self;    /* the list of a waiter that is in no other: a sleep */
 	uv_timer_t timer;
 	bool has_timer;
-	bool sleeps;                 /* the end of the time is the success */
+	bool sleeps; /* the end of the time is the success */
 };
 
 /* ---- ready queue ------------------------------------------------------------------------------------------------- */
@@ -637,8 +637,8 @@ int luaopen_ws_task(lua_State *L)
 	static const struct ws_native natives[] = {{"spawn", l_spawn, WS_PURE}, {"join", l_join, WS_PURE},
 		{"cancel", l_cancel, WS_PURE}, {"ended", l_ended, WS_PURE}, {"shield", l_shield, WS_PURE},
 		{"sleep", l_sleep, WS_PURE}, {"signal", l_signal, WS_PURE}, {"notify", l_notify, WS_PURE},
-		{"wait", l_wait, WS_PURE}, {"locals", l_locals, WS_PURE},
-		{"set_locals", l_set_locals, WS_PURE}, {NULL, NULL, 0}};
+		{"wait", l_wait, WS_PURE}, {"locals", l_locals, WS_PURE}, {"set_locals", l_set_locals, WS_PURE},
+		{NULL, NULL, 0}};
 	if (luaL_newmetatable(L, TASK_METATABLE)) {
 		lua_pushcfunction(L, task_gc);
 		lua_setfield(L, -2, "__gc");

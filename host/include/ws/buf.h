@@ -9,10 +9,10 @@
 #include <stddef.h>
 
 struct ws_buf {
-	char *data;   /* NUL-terminated when not NULL */
-	size_t len;   /* bytes used, without the NUL */
-	size_t cap;   /* bytes allocated */
-	size_t max;   /* largest len */
+	char *data; /* NUL-terminated when not NULL */
+	size_t len; /* bytes used, without the NUL */
+	size_t cap; /* bytes allocated */
+	size_t max; /* largest len */
 };
 
 /* Prepares an empty buffer that may grow to `max` bytes. Never raises. */

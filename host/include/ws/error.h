@@ -11,30 +11,30 @@
 #include <stdbool.h>
 
 /* The closed list of kinds, and whether trying again may help. */
-#define WS_ERROR_KINDS(X)                                                                                             \
-	X(not_found, false)                                                                                           \
-	X(exists, false)                                                                                              \
-	X(denied, false)                                                                                              \
-	X(unauthenticated, false)                                                                                     \
-	X(invalid, false)                                                                                             \
-	X(parse, false)                                                                                               \
-	X(timeout, true)                                                                                              \
-	X(cancelled, false)                                                                                           \
-	X(interrupted, false)                                                                                         \
-	X(connection, true)                                                                                           \
-	X(tls, false)                                                                                                 \
-	X(protocol, false)                                                                                            \
-	X(too_large, false)                                                                                           \
-	X(conflict, true)                                                                                             \
-	X(precondition, false)                                                                                        \
-	X(locked, true)                                                                                               \
-	X(unavailable, true)                                                                                          \
-	X(exhausted, true)                                                                                            \
-	X(io, false)                                                                                                  \
-	X(no_space, false)                                                                                            \
-	X(failed, false)                                                                                              \
-	X(missing_tool, false)                                                                                        \
-	X(unsupported, false)                                                                                         \
+#define WS_ERROR_KINDS(X) \
+	X(not_found, false) \
+	X(exists, false) \
+	X(denied, false) \
+	X(unauthenticated, false) \
+	X(invalid, false) \
+	X(parse, false) \
+	X(timeout, true) \
+	X(cancelled, false) \
+	X(interrupted, false) \
+	X(connection, true) \
+	X(tls, false) \
+	X(protocol, false) \
+	X(too_large, false) \
+	X(conflict, true) \
+	X(precondition, false) \
+	X(locked, true) \
+	X(unavailable, true) \
+	X(exhausted, true) \
+	X(io, false) \
+	X(no_space, false) \
+	X(failed, false) \
+	X(missing_tool, false) \
+	X(unsupported, false) \
 	X(internal, false)
 
 struct ws_err {

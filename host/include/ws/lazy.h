@@ -17,17 +17,17 @@
 #include <stddef.h>
 
 #define WS_LAZY_MEMBER(f) __typeof__(&f) f;
-#define WS_LAZY_TABLE(name, FUNCTIONS)                                                                                \
-	struct name##_api {                                                                                           \
-		FUNCTIONS(WS_LAZY_MEMBER)                                                                             \
-		int loaded;                                                                                           \
+#define WS_LAZY_TABLE(name, FUNCTIONS) \
+	struct name##_api { \
+		FUNCTIONS(WS_LAZY_MEMBER) \
+		int loaded; \
 	}
 
 #define WS_LAZY_NAME(f) #f,
-#define WS_LAZY_LOAD(table, FUNCTIONS, soname, err)                                                                   \
-	((table)->loaded ? 0                                                                                          \
-			 : ws_lazy_load((void **)(table),                                                             \
-				   (const char *const[]){FUNCTIONS(WS_LAZY_NAME) NULL}, (soname), &(table)->loaded, (err)))
+#define WS_LAZY_LOAD(table, FUNCTIONS, soname, err) \
+	((table)->loaded ? 0 \
+			 : ws_lazy_load((void **)(table), (const char *const[]){FUNCTIONS(WS_LAZY_NAME) NULL}, \
+				   (soname), &(table)->loaded, (err)))
 
 /* Loads `soname` and stores the address of names[i] in slots[i]; `loaded` becomes 1. Returns 0, or -1 with `err` of
  * kind `missing_tool`. Call it on the loop's thread. Never raises. */

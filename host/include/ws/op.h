@@ -40,13 +40,13 @@ struct ws_op_type {
 
 struct ws_op {
 	const struct ws_op_type *type;
-	struct ws_task *task;         /* who waits; NULL until started and after the end */
-	uint64_t generation;          /* of the task when it began to wait */
-	struct ws_err err;            /* set by the operation before ws_op_done() when it failed */
-	bool finished;                /* ws_op_done() was called */
-	bool finalised;               /* fini was called */
-	bool cancelling;              /* cancel was called */
-	uv_work_t work;               /* for ws_op_work() */
+	struct ws_task *task; /* who waits; NULL until started and after the end */
+	uint64_t generation;  /* of the task when it began to wait */
+	struct ws_err err;    /* set by the operation before ws_op_done() when it failed */
+	bool finished;        /* ws_op_done() was called */
+	bool finalised;       /* fini was called */
+	bool cancelling;      /* cancel was called */
+	uv_work_t work;       /* for ws_op_work() */
 	void (*work_fn)(struct ws_op *op);
 };
 
