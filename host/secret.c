@@ -85,19 +85,24 @@ void ws_redact(lua_State *L, const char *text, size_t len)
 	lua_pop(L, 1);
 }
 
+void ws_secret_wrap(lua_State *L)
+{
+	lua_newuserdatauv(L, 0, 1);
+	lua_pushvalue(L, -2);
+	lua_setiuservalue(L, -2, 1);
+	luaL_setmetatable(L, METATABLE);
+	remember(L, lua_absindex(L, -2));
+	lua_remove(L, -2);
+}
+
 /* secret.new(string) → secret */
 static int l_new(lua_State *L)
 {
-	if (luaL_testudata(L, 1, METATABLE) != NULL) {
-		lua_settop(L, 1);
+	lua_settop(L, 1);
+	if (luaL_testudata(L, 1, METATABLE) != NULL)
 		return 1;
-	}
 	luaL_checktype(L, 1, LUA_TSTRING);
-	lua_newuserdatauv(L, 0, 1);
-	lua_pushvalue(L, 1);
-	lua_setiuservalue(L, -2, 1);
-	luaL_setmetatable(L, METATABLE);
-	remember(L, 1);
+	ws_secret_wrap(L);
 	return 1;
 }
 

@@ -14,6 +14,8 @@
 const char *ws_secret_open(lua_State *L, int idx, size_t *len);
 /* The bytes of a string or secret at `idx`. Raises for anything else. */
 const char *ws_text_or_secret(lua_State *L, int idx, size_t *len);
+/* Replaces the string at the top by a secret that holds it. [-1, +1] Raises (memory). */
+void ws_secret_wrap(lua_State *L);
 /* Replaces every known secret in a text by ***; pushes the result. [-0, +1] Raises (memory). */
 void ws_redact(lua_State *L, const char *text, size_t len);
 
