@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# The sample application's own tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../app/src"
+go vet ./...
+go test -count=1 ./...
