@@ -1,0 +1,27 @@
+---@meta ws.secret
+--- Values that must not be seen.
+---
+--- A secret prints as `***` and cannot be concatenated. Only sinks open it: stdin and environment of a child, a file of
+--- mode 0600, an HTTP header or body. What leaves the process has the bytes of every secret replaced by `***`; secrets
+--- and lines of secrets shorter than six characters are left alone, since masking them would garble ordinary words.
+
+---@class ws.Secret
+
+local M = {}
+
+--- Makes a secret of a string; a secret is returned as it is. Raises for anything else.
+---@param value string|ws.Secret
+---@return ws.Secret
+function M.new(value) end
+
+--- Whether a value is a secret.
+---@param value any
+---@return boolean
+function M.is(value) end
+
+--- The text with the bytes of every known secret replaced by `***`.
+---@param text string
+---@return string
+function M.redact(text) end
+
+return M
