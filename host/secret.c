@@ -8,6 +8,7 @@
 #include <ws/secret.h>
 
 #include <lauxlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #define METATABLE "ws.Secret"
@@ -122,6 +123,17 @@ static int l_redact(lua_State *L)
 	return 1;
 }
 
+/* secret.write_stdout(secret): the sink of credential plugins, whose answer on stdout is the credential. */
+static int l_write_stdout(lua_State *L)
+{
+	size_t len;
+	const char *bytes = ws_secret_open(L, 1, &len);
+	luaL_argexpected(L, bytes != NULL, 1, "secret");
+	fflush(stdout);
+	lua_pushboolean(L, fwrite(bytes, 1, len, stdout) == len && fflush(stdout) == 0);
+	return 1;
+}
+
 static int l_tostring(lua_State *L)
 {
 	lua_pushliteral(L, "***");
@@ -148,7 +160,8 @@ static int l_equal(lua_State *L)
 int luaopen_ws_secret(lua_State *L)
 {
 	static const struct ws_native natives[] = {
-		{"new", l_new, WS_PURE}, {"is", l_is, WS_PURE}, {"redact", l_redact, WS_PURE}, {NULL, NULL, 0}};
+		{"new", l_new, WS_PURE}, {"is", l_is, WS_PURE}, {"redact", l_redact, WS_PURE},
+		{"write_stdout", l_write_stdout, WS_WRITE}, {NULL, NULL, 0}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		static const luaL_Reg meta[] = {
 			{"__tostring", l_tostring}, {"__concat", l_concat}, {"__eq", l_equal}, {NULL, NULL}};

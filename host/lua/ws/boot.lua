@@ -96,6 +96,14 @@ end
 os.execute, io.popen, os.setlocale, os.tmpname = nil, nil, nil, nil
 package.loadlib, package.cpath, package.searchers, package.path, package.searchpath, package.preload =
   nil, nil, nil, nil, nil, nil
+local raw_print = print
+function print(...)
+  local secret = loaded["ws.secret"]
+  if not secret then return raw_print(...) end
+  local words = table.pack(...)
+  for i = 1, words.n do words[i] = secret.redact(tostring(words[i])) end
+  raw_print(table.unpack(words, 1, words.n))
+end
 local raw_load = load
 function load(chunk, chunkname, _, ...)
   return raw_load(chunk, chunkname, "t", ...)

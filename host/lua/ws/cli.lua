@@ -9,6 +9,7 @@ M.commands = {
   { "run", "run a workflow by name or path", group = "Run" },
   { "list", "list the workflows and manifests of this project", group = "Inspect" },
   { "doctor", "check tools, account and project", group = "Inspect" },
+  { "auth", "the account: status; kube is kubectl's credential plugin", group = "Inspect" },
   { "lock", "show or release a platform's lock", group = "Inspect" },
   { "test", "run Lua test files", group = "Author" },
   { "doc", "show the documentation of a function", group = "Author" },

@@ -24,4 +24,9 @@ function M.is(value) end
 ---@return string
 function M.redact(text) end
 
+--- Writes the secret's bytes on stdout: the sink of credential plugins, whose answer is the credential.
+---@param value ws.Secret
+---@return boolean written
+function M.write_stdout(value) end
+
 return M
