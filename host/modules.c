@@ -6,8 +6,8 @@
 #include "engine.h"
 
 /* Every module of modules/ that has a native half, in alphabetical order. */
-#define MODULES(M)                                                                                                    \
-	M(fs)                                                                                                \
+#define MODULES(M) \
+	M(fs) \
 	M(json)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);

@@ -159,9 +159,8 @@ static int l_equal(lua_State *L)
 
 int luaopen_ws_secret(lua_State *L)
 {
-	static const struct ws_native natives[] = {
-		{"new", l_new, WS_PURE}, {"is", l_is, WS_PURE}, {"redact", l_redact, WS_PURE},
-		{"write_stdout", l_write_stdout, WS_WRITE}, {NULL, NULL, 0}};
+	static const struct ws_native natives[] = {{"new", l_new, WS_PURE}, {"is", l_is, WS_PURE},
+		{"redact", l_redact, WS_PURE}, {"write_stdout", l_write_stdout, WS_WRITE}, {NULL, NULL, 0}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		static const luaL_Reg meta[] = {
 			{"__tostring", l_tostring}, {"__concat", l_concat}, {"__eq", l_equal}, {NULL, NULL}};
