@@ -59,7 +59,7 @@ demo: ## the whole platform of manifests/dev-seb.yaml in a local sandbox
 bench: ## measures against peers; writes docs/benchmarks.md
 	@tools/deps.sh build run bench
 	@tools/build.sh $(BUILD)
-	@tests/bench/run.sh $(BUILD)
+	@PYTHONDONTWRITEBYTECODE=1 $(CACHE)/tools/bench-python/bin/python tests/bench/run.py $(BUILD)
 
 install: ## into PREFIX (default /usr/local), below DESTDIR
 	@tools/deps.sh build

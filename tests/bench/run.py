@@ -1,0 +1,188 @@
+"""Measures wsrun against its peers, side by side in one run:  run.py BUILD_FOLDER [--check] [NAME...]
+
+Prints a table and keeps it in docs/benchmarks.md between its markers. With names, only those benchmarks run and nothing
+is kept; --check fails when a goal is missed. Python, because its imports are one of the peers and so it is there.
+
+Each comparison runs its two sides in turns, several times over, and reports the median of the ratios: what else the
+machine does meanwhile meets both.
+"""
+import datetime
+import os
+import pathlib
+import platform
+import re
+import statistics
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import workload
+
+HERE = pathlib.Path(__file__).resolve().parent
+TOP = HERE.parent.parent
+PAGE = TOP / "docs" / "benchmarks.md"
+BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
+PYTHON_IMPORTS = "import yaml, google.cloud.storage, kubernetes"
+
+
+@dataclass
+class Row:
+    what: str
+    ours: str
+    peer: str
+    ratio: str
+    goal: str
+    met: bool
+
+
+def output(*command):
+    """What a program printed, as numbers."""
+    command = [str(word) for word in command]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=TOP)
+    if done.returncode != 0:
+        sys.exit(f"bench: {' '.join(command)}: ended with {done.returncode}")
+    return [float(word) for word in done.stdout.split()]
+
+
+def in_turns(rounds, ours, peer):
+    """[(numbers of ours, numbers of peer)] of `rounds` rounds, the one that begins changing each time."""
+    pairs = []
+    for i in range(rounds):
+        if i % 2:
+            b = output(*peer)
+            a = output(*ours)
+        else:
+            a = output(*ours)
+            b = output(*peer)
+        pairs.append((a, b))
+    return pairs
+
+
+def column(pairs, n):
+    """Medians of the nth number of both sides, and the median of their ratios ours/peer."""
+    ours = [a[n] for a, _ in pairs]
+    peer = [b[n] for _, b in pairs]
+    ratio = statistics.median(a / b for a, b in zip(ours, peer))
+    return statistics.median(ours), statistics.median(peer), ratio
+
+
+def seconds(s):
+    for unit, factor in (("s", 1), ("ms", 1e3), ("µs", 1e6)):
+        if s * factor >= 1:
+            break
+    return f"{s * factor:.3g} {unit}"
+
+
+def mebibytes(kib):
+    return f"{kib / 1024:.1f} MiB"
+
+
+def compile_peer(folder, name, *libraries):
+    flags = subprocess.check_output(["pkg-config", "--cflags", "--libs", *libraries], text=True) if libraries else ""
+    source = HERE / "peers" / f"{name}.c"
+    command = ["cc", "-std=c17", "-D_GNU_SOURCE", "-O2", "-o", folder / name, source, *flags.split()]
+    subprocess.run(command, check=True)
+    return folder / name
+
+
+class Bench:
+    """Each method of `all` runs one benchmark and yields its rows."""
+
+    def __init__(self, build):
+        self.wsrun = build / "wsrun"
+        folder = build / "bench"
+        folder.mkdir(exist_ok=True)
+        self.measure = compile_peer(folder, "measure")
+        self.spawn_peer = compile_peer(folder, "spawn")
+        self.yaml_peer = compile_peer(folder, "yaml_document", "yaml-0.1")
+        self.json_peer = compile_peer(folder, "json_jansson", "jansson")
+        self.yaml_file, self.json_file = workload.write(folder)
+
+    def all(self):
+        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "spawn": self.spawn}
+
+    def lua(self, script, *arguments):
+        return [self.wsrun, HERE / script, *arguments]
+
+    def startup(self):
+        ours = [self.measure, self.wsrun, "-e", ""]
+        pairs = in_turns(60, ours, [self.measure, "lua5.4", "-e", ""])
+        a, b, ratio = column(pairs, 0)
+        yield Row("start-up, `-e ''`", seconds(a), f"lua5.4: {seconds(b)}", f"{ratio:.2f}x", "<= 2.2x", ratio <= 2.2)
+        a, b, ratio = column(pairs, 1)
+        yield Row("peak memory, `-e ''`", mebibytes(a), f"lua5.4: {mebibytes(b)}", f"{ratio:.2f}x", "<= 6 MiB", a <= 6144)
+
+        pairs = in_turns(9, ours, [self.measure, sys.executable, "-c", PYTHON_IMPORTS])
+        a, b, ratio = column(pairs, 0)
+        peer = f"Python, `{PYTHON_IMPORTS}`: {seconds(b)}"
+        yield Row("start-up, `-e ''`", seconds(a), peer, f"1/{1 / ratio:.0f}", "<= 1/50", ratio <= 1 / 50)
+        a, b, ratio = column(pairs, 1)
+        yield Row("peak memory, `-e ''`", mebibytes(a), f"that Python: {mebibytes(b)}", f"1/{1 / ratio:.0f}", "", True)
+
+    def speed(self, what, pairs, n, peer, goal):
+        a, b, ratio = column(pairs, n)
+        fast = 1 / ratio
+        return Row(what, seconds(a), f"{peer}: {seconds(b)}", f"{fast:.2f}x as fast", f">= {goal}x", fast >= goal)
+
+    def yaml(self):
+        what = f"YAML of {self.yaml_file.stat().st_size / 2**20:.1f} MiB to values"
+        ours = self.lua("yaml.lua", self.yaml_file, 9)
+        pairs = in_turns(7, ours, [self.yaml_peer, self.yaml_file, 9])
+        yield self.speed(what, pairs, 0, "libyaml's documents in C", 0.5)
+        pairs = in_turns(3, ours, [sys.executable, HERE / "yaml_csafeloader.py", self.yaml_file, 3])
+        yield self.speed(what, pairs, 0, "PyYAML CSafeLoader", 10)
+
+    def json(self):
+        what = f"JSON of {self.json_file.stat().st_size / 2**20:.1f} MiB"
+        pairs = in_turns(7, self.lua("json.lua", self.json_file, 15), [self.json_peer, self.json_file, 15])
+        yield self.speed(f"{what} to values", pairs, 0, "jansson in C", 0.6)
+        yield self.speed(f"{what} from values", pairs, 1, "jansson in C", 0.8)
+
+    def spawn(self):
+        for heap in (0, 1024):
+            arguments = [200, heap, "/bin/true"]
+            pairs = in_turns(7, self.lua("spawn.lua", *arguments), [self.spawn_peer, *arguments])
+            a, b, ratio = column(pairs, 0)
+            what = f"a child from start to end, {heap // 1024} GiB of heap"
+            peer = f"posix_spawn in C: {seconds(b)}"
+            yield Row(what, seconds(a), peer, f"{ratio:.2f}x", "<= 1.1x", ratio <= 1.1)
+
+
+def table(rows):
+    lines = ["| what | wsrun | peer | ratio | goal | met |", "| --- | --- | --- | --- | --- | --- |"]
+    for r in rows:
+        met = ("yes" if r.met else "no") if r.goal else ""
+        lines.append(f"| {r.what} | {r.ours} | {r.peer} | {r.ratio} | {r.goal} | {met} |")
+    return "\n".join(lines)
+
+
+def keep(text):
+    page = PAGE.read_text(encoding="utf-8")
+    head, rest = page.split(BEGIN)
+    _, tail = rest.split(END)
+    model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    machine = f"{os.cpu_count()} processors ({model.group(1) if model else platform.machine()}), Linux {platform.release()}"
+    note = f"Measured on {datetime.date.today()}, {machine}."
+    PAGE.write_text(f"{head}{BEGIN}\n{note}\n\n{text}\n{END}{tail}", encoding="utf-8")
+
+
+def main():
+    words = [w for w in sys.argv[1:] if w != "--check"]
+    bench = Bench(pathlib.Path(words[0]).resolve())
+    chosen = words[1:] or list(bench.all())
+    unknown = [name for name in chosen if name not in bench.all()]
+    if unknown:
+        sys.exit(f"bench: no benchmark {', '.join(unknown)}; there are: {', '.join(bench.all())}")
+    rows = []
+    for name in chosen:
+        print(f"bench: {name}", file=sys.stderr)
+        rows += bench.all()[name]()
+    text = table(rows)
+    print(text)
+    if not words[1:]:
+        keep(text)
+    if "--check" in sys.argv and not all(row.met for row in rows):
+        sys.exit("bench: a goal was missed")
+
+
+main()
