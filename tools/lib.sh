@@ -19,3 +19,14 @@ quietly() {
     die "failed: $* (whole log: $log)"
   fi
 }
+
+# project_files [PATTERN...]: the tracked and the new files below the working directory that match, one a line; nothing
+# that git ignores.
+project_files() {
+  local file
+  git ls-files --cached --others --exclude-standard --deduplicate -- "$@" | while IFS= read -r file; do
+    if [ -f "$file" ]; then
+      printf '%s\n' "$file"
+    fi
+  done
+}

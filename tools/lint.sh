@@ -26,17 +26,8 @@ check() {
   fi
 }
 
-# files PATTERN...: the tracked and the new files that match; nothing that git ignores.
-files() {
-  git ls-files --cached --others --exclude-standard --deduplicate -- "$@" | while read -r f; do
-    if [ -f "$f" ]; then
-      printf '%s\n' "$f"
-    fi
-  done
-}
-
 format_c() {
-  files '*.c' '*.h' | xargs -r clang-format --dry-run -Werror
+  project_files '*.c' '*.h' | xargs -r clang-format --dry-run -Werror
 }
 
 # Only what the build compiles has its flags in the compile commands; generated files are left out.
@@ -49,7 +40,7 @@ analyse_c() {
 }
 
 lint_shell() {
-  files '*.sh' .ci/run | xargs -r shellcheck
+  project_files '*.sh' .ci/run | xargs -r shellcheck
 }
 
 format_terraform() {
