@@ -49,7 +49,7 @@ format_terraform() {
 
 lint_charts() {
   local chart status=0
-  for chart in charts/*/Chart.yaml; do
+  for chart in charts/*/Chart.yaml charts/stand-ins/*/Chart.yaml; do
     helm lint --strict "$(dirname "$chart")" || status=1
   done
   return "$status"

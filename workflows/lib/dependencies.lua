@@ -1,21 +1,37 @@
 -- What every cluster needs before applications: cert-manager with an issuer, the ingress controller, the Prometheus
--- operator, consul; by Helm, from the charts that the manifest names.
+-- operator, consul; by Helm, from the charts that the manifest names. Then the chart "platform", which adds what is
+-- this platform's own.
 local fs = require "ws.fs"
 local helm = require "ws.helm"
 local http = require "ws.http"
+local json = require "ws.json"
 local project = require "ws.project"
-local cluster = require "lib.cluster"
 
 local M = {}
 
---- Where each dependency comes from unless the manifest says otherwise.
+--- Where each dependency comes from, and its values, unless the manifest says otherwise.
 local known = {
   certmanager = { chart = "cert-manager", repository = "https://charts.jetstack.io", namespace = "cert-manager",
-    values = { crds = { enabled = true } } },
+    values = function() return { crds = { enabled = true } } end },
   ["ingress-controller"] = { chart = "ingress-nginx", repository = "https://kubernetes.github.io/ingress-nginx",
-    namespace = "ingress-nginx" },
+    namespace = "ingress-nginx",
+    -- The platform's load balancer sends to this port of every node; a service of type LoadBalancer, the chart's own
+    -- default, would make a second one.
+    values = function(p)
+      return { controller = {
+        service = { type = "NodePort", nodePorts = { https = p:read_outputs("kubernetes").node_port } },
+        config = { ["use-forwarded-headers"] = "true" },
+      } }
+    end },
   ["prometheus-operator"] = { chart = "kube-prometheus-stack", namespace = "monitoring",
-    repository = "https://prometheus-community.github.io/helm-charts" },
+    repository = "https://prometheus-community.github.io/helm-charts",
+    -- Its own server collects every monitor and rule, not only those that carry the release's label.
+    values = function()
+      return { prometheus = { prometheusSpec = {
+        serviceMonitorSelectorNilUsesHelmValues = false, podMonitorSelectorNilUsesHelmValues = false,
+        ruleSelectorNilUsesHelmValues = false,
+      } } }
+    end },
   consul = { chart = "consul", repository = "https://helm.releases.hashicorp.com", namespace = "consul" },
 }
 
@@ -42,67 +58,47 @@ local function fetch_chart(p, chart, repository, version)
   return assert(helm.pull { repository = source, chart = chart, version = version, dir = folder }), stand_in == true
 end
 
-local function issuer_object(name, email)
-  local spec = { selfSigned = {} }
-  if name:find("^letsencrypt") then
-    spec = { acme = {
-      server = name == "letsencrypt-staging" and "https://acme-staging-v02.api.letsencrypt.org/directory"
-        or "https://acme-v02.api.letsencrypt.org/directory",
-      email = email, privateKeySecretRef = { name = name .. "-account" },
-      solvers = { { http01 = { ingress = { ingressClassName = "nginx" } } } },
-    } }
+--- Installs or upgrades one release in the current step, and says what came of it.
+local function release(p, what, options)
+  options.create_namespace, options.wait, options.timeout = true, true, 600
+  options.kubeconfig, options.log = p.kubeconfig, p.w:log_file()
+  options.on_event = function(event) p.w:progress(event.text) end
+  local result = assert(helm.install_or_upgrade(options))
+  if result.action == "unchanged" then
+    p.w:summary(what .. ", no change")
   else
-    spec.selfSigned = require "ws.json".object {}
+    p.w:changed(("%s %s"):format(what, result.action == "install" and "installed" or "upgraded"))
   end
-  return { apiVersion = "cert-manager.io/v1", kind = "ClusterIssuer", metadata = { name = name }, spec = spec }
 end
-
---- A Prometheus server for each namespace that asks for one.
-local function install_prometheus(p)
-  local changed = 0
-  for _, ns in ipairs(p.manifest.infrastructure.namespaces or {}) do
-    if type(ns) == "table" and ns.prometheus then
-      local object = {
-        apiVersion = "monitoring.coreos.com/v1", kind = "Prometheus",
-        metadata = { name = ns.prometheus.name, namespace = ns.name },
-        spec = { replicas = 1, serviceMonitorSelector = require "ws.json".object {} },
-      }
-      if cluster.apply(p.api, object) then changed = changed + 1 end
-    end
-  end
-  return changed
-end
-
-local after = {
-  certmanager = function(p, wanted)
-    if not wanted.issuer then return end
-    if cluster.apply(p.api, issuer_object(wanted.issuer, wanted.email)) then
-      p.w:changed("issuer " .. wanted.issuer)
-    end
-  end,
-  ["prometheus-operator"] = function(p)
-    local n = install_prometheus(p)
-    if n > 0 then p.w:changed(("%d Prometheus servers"):format(n)) end
-  end,
-}
 
 local function install_one(p, name, wanted)
   local default = known[name] or {}
   local chart = wanted.chart or default.chart
   local path, stand_in = fetch_chart(p, chart, wanted.repository or default.repository, wanted.version)
   if stand_in then p.w:note(("%s: its repository cannot be reached, the sandbox's stand-in is used"):format(chart)) end
-  local result = assert(helm.install_or_upgrade {
+  release(p, chart .. " " .. wanted.version, {
     release = wanted.release or chart, chart = path, namespace = wanted.namespace or default.namespace,
-    create_namespace = true, values = M.merge(default.values, wanted.values), wait = true, timeout = 600,
-    kubeconfig = p.kubeconfig, log = p.w:log_file(),
-    on_event = function(event) p.w:progress(event.text) end,
+    values = M.merge(default.values and default.values(p), wanted.values),
   })
-  if result.action == "unchanged" then
-    p.w:summary(("%s %s, no change"):format(chart, wanted.version))
-  else
-    p.w:changed(("%s %s %s"):format(chart, wanted.version, result.action == "install" and "installed" or "upgraded"))
+end
+
+--- Values of charts/platform: the issuer and the Prometheus servers that the manifest asks for.
+---@param m table  manifest
+---@return table? values  nil when it asks for neither
+function M.platform_values(m)
+  local wanted = m.infrastructure.dependancies or {}
+  local certmanager, operator = wanted.certmanager or {}, wanted["prometheus-operator"] or {}
+  local values, servers = {}, {}
+  if certmanager.enabled and certmanager.issuer then
+    values.issuer = { name = certmanager.issuer, email = certmanager.email }
   end
-  if after[name] then after[name](p, wanted) end
+  for _, ns in ipairs(operator.enabled and m.infrastructure.namespaces or {}) do
+    if type(ns) == "table" and ns.prometheus then
+      servers[#servers + 1] = { name = ns.prometheus.name, namespace = ns.name }
+    end
+  end
+  if #servers > 0 then values.prometheus = json.array(servers) end
+  if next(values) ~= nil then return values end
 end
 
 --- `over` laid over `base`, maps merged, everything else replaced.
@@ -132,6 +128,13 @@ function M.install(p)
     functions[i] = function() p.w:step(name, function() install_one(p, name, wanted[name]) end) end
   end
   p.w:together(functions)
+  local values = M.platform_values(p.manifest)
+  if not values then return end
+  p.w:step("platform", function()
+    release(p, "charts/platform", {
+      release = "platform", chart = project.path("charts/platform"), namespace = "platform", values = values,
+    })
+  end)
 end
 
 return M
