@@ -107,6 +107,22 @@ static int l_new(lua_State *L)
 	return 1;
 }
 
+/* secret.join(part…) → secret: strings and secrets one after the other */
+static int l_join(lua_State *L)
+{
+	luaL_Buffer b;
+	int n = lua_gettop(L);
+	luaL_buffinit(L, &b);
+	for (int i = 1; i <= n; i++) {
+		size_t len;
+		const char *part = ws_text_or_secret(L, i, &len);
+		luaL_addlstring(&b, part, len);
+	}
+	luaL_pushresult(&b);
+	ws_secret_wrap(L);
+	return 1;
+}
+
 /* secret.is(value) → boolean */
 static int l_is(lua_State *L)
 {
@@ -160,7 +176,8 @@ static int l_equal(lua_State *L)
 int luaopen_ws_secret(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"new", l_new, WS_PURE}, {"is", l_is, WS_PURE},
-		{"redact", l_redact, WS_PURE}, {"write_stdout", l_write_stdout, WS_WRITE}, {NULL, NULL, 0}};
+		{"redact", l_redact, WS_PURE}, {"join", l_join, WS_PURE}, {"write_stdout", l_write_stdout, WS_WRITE},
+		{NULL, NULL, 0}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		static const luaL_Reg meta[] = {
 			{"__tostring", l_tostring}, {"__concat", l_concat}, {"__eq", l_equal}, {NULL, NULL}};

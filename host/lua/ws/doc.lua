@@ -41,9 +41,23 @@ local function take_type(text)
   return text:sub(1, i - 1), text:sub(i):match("^%s*(.-)%s*$")
 end
 
+--- Lines of a block with continuations (two spaces after a tag's line) joined to their tag.
+local function joined(lines)
+  local result = {}
+  for _, line in ipairs(lines) do
+    local last = result[#result]
+    if last and last:find("^@") and line:find("^%s%s") then
+      result[#result] = last .. " " .. line:match("^%s*(.-)%s*$")
+    else
+      result[#result + 1] = line
+    end
+  end
+  return result
+end
+
 local function read_block(lines)
   local entry = { text = {}, params = {}, returns = {}, fields = {} }
-  for _, line in ipairs(lines) do
+  for _, line in ipairs(joined(lines)) do
     local tag, rest = line:match("^@(%w+)%s*(.*)$")
     if tag == "param" then
       local name, more = rest:match("^(%S+)%s+(.*)$")

@@ -24,6 +24,15 @@ function M.is(value) end
 ---@return string
 function M.redact(text) end
 
+--- Strings and secrets one after the other, as one secret. Raises for anything else.
+---
+--- ```lua
+--- local header = secret.join("Bearer ", token)
+--- ```
+---@param ... string|ws.Secret
+---@return ws.Secret
+function M.join(...) end
+
 --- Writes the secret's bytes on stdout: the sink of credential plugins, whose answer is the credential.
 ---@param value ws.Secret
 ---@return boolean written

@@ -1,0 +1,32 @@
+local secret = require "ws.secret"
+
+return function(test)
+  test("a secret shows nothing and cannot become text", function(t)
+    local s = secret.new("pa55word!")
+    t:eq(tostring(s), "***")
+    t:raises("cannot become part of a string", function() return "x" .. s end)
+    t:raises("cannot become part of a string", function() return s .. "x" end)
+    t:eq(getmetatable(s), false)
+    t:eq(secret.is(s), true)
+    t:eq(secret.is("pa55word!"), false)
+    t:eq(s == secret.new("pa55word!"), true)
+    t:eq(s == secret.new("pa55word?"), false)
+    t:eq(secret.new(s), s)
+    t:raises("string expected", secret.new, 5)
+  end)
+
+  test("known secrets are masked in text, also line by line; short ones are not", function(t)
+    secret.new("first line of it\nsecond line of it")
+    secret.new("short")
+    t:eq(secret.redact("a first line of it b\nsecond line of it"), "a *** b\n***")
+    t:eq(secret.redact("short"), "short")
+    t:eq(secret.redact(""), "")
+  end)
+
+  test("joined parts are a secret", function(t)
+    local header = secret.join("Bearer ", secret.new("token-token"))
+    t:eq(tostring(header), "***")
+    t:eq(header == secret.new("Bearer token-token"), true)
+    t:raises("string expected", secret.join, {})
+  end)
+end
