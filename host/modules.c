@@ -8,7 +8,8 @@
 /* Every module of modules/ that has a native half, in alphabetical order. */
 #define MODULES(M) \
 	M(fs) \
-	M(json)
+	M(json) \
+	M(process)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);
 MODULES(DECLARE)

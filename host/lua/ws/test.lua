@@ -107,6 +107,34 @@ function T:tmpdir()
   return dir
 end
 
+--- A list that a module keeps of what it has made, if it has been loaded.
+local function kept(module, list)
+  local loaded = package.loaded[module]
+  return loaded and loaded[list]() or {}
+end
+
+--- What a test left behind that the loop does not know of; it is removed, so that the next test is not blamed.
+local function left_behind(cwd)
+  local problems = {}
+  for _, child in ipairs(kept("ws.process", "live")) do
+    problems[#problems + 1] = ("live child %d: %s"):format(child.pid, child.command)
+  end
+  if #problems > 0 then
+    local process = package.loaded["ws.process"]
+    process.interrupt_all("TERM")
+    for _ = 1, 1200 do
+      if #process.live() == 0 then break end
+      task.sleep(0.01)
+    end
+  end
+  for _, path in ipairs(kept("ws.fs", "temp_left")) do
+    problems[#problems + 1] = "temporary " .. path
+    package.loaded["ws.fs"].remove(path, { recursive = true, missing_ok = true })
+  end
+  if cwd and package.loaded["ws.fs"].cwd() ~= cwd then problems[#problems + 1] = "changed working directory" end
+  return #problems > 0 and "left behind: " .. table.concat(problems, "; ") or nil
+end
+
 local function left_over(before)
   collectgarbage()
   collectgarbage()
@@ -132,6 +160,7 @@ local function run_one(name, fn, timeout)
   local t = setmetatable({ name = name, deferred = {} }, T)
   local handles, operations = native.open()
   local before = { handles = handles, operations = operations }
+  local cwd = require "ws.fs".cwd()
   local skipped
   local child = task.spawn(function()
     local ok, err = xpcall(fn, function(e)
@@ -153,7 +182,7 @@ local function run_one(name, fn, timeout)
   end
   local defer_problem = run_deferred(t)
   problem = problem or (defer_problem and { text = "clean-up: " .. tostring(defer_problem) })
-  local left = left_over(before)
+  local left = left_behind(cwd) or left_over(before)
   return problem or (left and { text = left }), skipped
 end
 
