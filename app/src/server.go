@@ -87,17 +87,17 @@ func start(cfg config, log *slog.Logger) (*server, error) {
 }
 
 func (s *server) listenTLS() (net.Listener, error) {
-	var cert tls.Certificate
+	var source certificateSource
 	var err error
 	if s.cfg.certFile != "" {
-		cert, err = tls.LoadX509KeyPair(s.cfg.certFile, s.cfg.keyFile)
+		source, err = newFileCertificate(s.cfg.certFile, s.cfg.keyFile)
 	} else {
-		cert, err = selfSigned(time.Now())
+		source, err = newSelfSigned(time.Now())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("certificate: %w", err)
 	}
-	s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}
+	s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: source.get}
 	return net.Listen("tcp", s.cfg.listenTLS)
 }
 
