@@ -191,6 +191,9 @@ done 3< <(rows "$here/debian-servers.txt")
 while read -r _ program oldest module package <&3; do
   go_tool "$program" "$oldest" "$module" "$package"
 done 3< <(rows "$here/go/tools.txt")
+if [[ " ${groups[*]} " =~ " test "|" lint " ]]; then
+  find_go # the sample application's tests and form
+fi
 if [[ " ${groups[*]} " == *" bench "* ]]; then
   bench_python
 fi

@@ -112,13 +112,24 @@ local function split(words)
   return globals, rest
 end
 
+--- Children find the tools of `make deps` whether or not make started us.
+local function add_tools()
+  local dir, path = require "ws.project".tools_dir(), os.getenv("PATH") or "/usr/bin:/bin"
+  if dir and not (":" .. path .. ":"):find(":" .. dir .. ":", 1, true) then
+    require "ws.environment".set { PATH = dir .. ":" .. path }
+  end
+end
+
 local function dispatch(words)
-  if words[1] == "sandbox" then -- its own words may be another program's: wsrun sandbox shell -- CMD ARGS
+  if words[1] == "sandbox" then
+    add_tools()
+    -- its own words may be another program's: wsrun sandbox shell -- CMD ARGS
     return require "sandbox.command" (table.move(words, 2, #words, 1, {}))
   end
   local globals, rest = split(words)
   if not globals then return nil, rest end
   if globals.chdir then require "ws.project".set_root(globals.chdir) end
+  add_tools()
   local first = table.remove(rest, 1)
   if not first then return require "ws.cli.help".main({}, globals) end
   if first == "--version" then first = "version" end

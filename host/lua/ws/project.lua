@@ -60,4 +60,11 @@ function M.state_dir()
   return dir and dir ~= "" and dir or M.root() .. "/.wsrun"
 end
 
+--- Where `make deps` puts the tools that PATH lacks, or nil when the project has no such folder.
+---@return string?
+function M.tools_dir()
+  local dir = (os.getenv("WSRUN_CACHE") or M.root() .. "/.cache") .. "/tools/bin"
+  return exists(dir) and dir or nil
+end
+
 return M
