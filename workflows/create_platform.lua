@@ -41,7 +41,7 @@ return ws.workflow {
       end,
       function()
         w:step("sql-number", function() sql.draw_number(p) end)
-        w:step("data", { needs = { "base" } }, function() return p:apply("data", sql.passwords(p)) end)
+        w:step("data", { needs = { "base" } }, function() return p:apply("data", sql.passwords(p), sql.current(p)) end)
         w:step("sql-secrets", { needs = { "cluster" } }, function() sql.store_secrets(p) end)
       end,
       function()

@@ -5,8 +5,10 @@
 -- A password lives in the Kubernetes secret that the application names. It is taken from there when it exists, else
 -- generated; it is never shown and never in argv.
 local crypto = require "ws.crypto"
+local gcp = require "ws.gcp"
 local inputs = require "lib.inputs"
 local cluster = require "lib.cluster"
+local platform = require "lib.platform"
 local secret = require "ws.secret"
 
 local M = {}
@@ -26,6 +28,22 @@ function M.draw_number(p)
     ("manifest: number of %s's database server"):format(p.name))
   server["instance-num"] = number
   p.w:changed(("number %d"):format(number))
+end
+
+--- What the server has now that may only grow, for a manifest that lets its disk grow by itself.
+---@param p Platform
+---@return {disk_size: integer}?  in GB; nil without such a server
+function M.current(p)
+  local m = p.manifest
+  local server = m.infrastructure.cloudsql
+  if not server or not server["disk-limit"] or not server["instance-num"] then return nil end
+  local found, err = gcp.request { api = "sqladmin",
+    path = ("projects/%s/instances/lp-sql-%s-%d"):format(m["gcp-project"], p.name, server["instance-num"]) }
+  if not found then
+    platform.unless_missing(err)
+    return nil
+  end
+  return { disk_size = math.tointeger(tonumber(found.settings.dataDiskSizeGb)) }
 end
 
 --- Removes the number after the server is gone.
