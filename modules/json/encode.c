@@ -8,6 +8,7 @@
 #include "decode.h"
 #include "plain.h"
 
+#include <ws/number.h>
 #include <ws/scratch.h>
 #include <ws/secret.h>
 #include <ws/utf8.h>
@@ -17,7 +18,6 @@
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct writer {
@@ -118,50 +118,11 @@ static void write_integer(struct writer *w, lua_Integer i)
 	add(w, p, (size_t)(text + sizeof text - p));
 }
 
-/* Writes what is digits / 10^places with few places, the usual case: d * 10^places is an integer, and dividing it again
- * gives d, so that reading the decimal does (both operands are exact). */
-static bool write_short(struct writer *w, double d)
-{
-	static const double powers[] = {1e1, 1e2, 1e3, 1e4, 1e5, 1e6};
-	double size = fabs(d);
-	if (size >= 1e9 || size < 1e-5)
-		return false;
-	for (int places = 1; places <= 6; places++) {
-		double digits = nearbyint(size * powers[places - 1]);
-		if (digits / powers[places - 1] != size)
-			continue;
-		char text[32], *p = text + sizeof text;
-		uint64_t n = (uint64_t)digits;
-		for (int i = 0; i < places; i++, n /= 10)
-			*--p = (char)('0' + n % 10);
-		*--p = '.';
-		do {
-			*--p = (char)('0' + n % 10);
-		} while ((n /= 10) != 0);
-		if (d < 0)
-			*--p = '-';
-		add(w, p, (size_t)(text + sizeof text - p));
-		return true;
-	}
-	return false;
-}
-
 static void write_float(struct writer *w, double d)
 {
-	char text[40];
 	if (!isfinite(d))
 		luaL_error(w->L, "json.encode: JSON has no %s", isnan(d) ? "NaN" : "infinity");
-	if (write_short(w, d))
-		return;
-	int n = 0;
-	for (int digits = 15; digits <= 17; digits++) {
-		n = snprintf(text, sizeof text, "%.*g", digits, d);
-		if (strtod(text, NULL) == d)
-			break;
-	}
-	if (text[strcspn(text, ".e")] == '\0') /* it stays a float when it is read again */
-		n += snprintf(text + n, sizeof text - (size_t)n, ".0");
-	add(w, text, (size_t)n);
+	w->out->len += ws_float_text(room(w, WS_FLOAT_TEXT), d);
 }
 
 /* --- lists and maps --- */
