@@ -7,6 +7,8 @@ local function round(text)
 end
 
 return function(test)
+  test("the README's example is true", function(t) t:examples "modules/json/README.md" end)
+
   test("values survive a round trip byte for byte", function(t)
     for _, text in ipairs {
       "null", "true", "false", '""', "[]", "{}", "[[],{}]", "0", "-1", "9223372036854775807", "-9223372036854775808",

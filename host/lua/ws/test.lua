@@ -98,6 +98,27 @@ function T:defer(fn)
   table.insert(self.deferred, 1, fn)
 end
 
+--- Runs the ```lua blocks of a Markdown file, so that its examples are true.
+---@param path string
+function T.examples(_, path)
+  local file = assert(io.open(path, "rb"))
+  local line, block, first, ran = 0, nil, nil, 0
+  for text in file:lines() do
+    line = line + 1
+    if block and text:find("^```") then
+      -- empty lines before it, so that tracebacks have the file's own lines
+      assert(load(("\n"):rep(first - 1) .. table.concat(block, "\n"), "@" .. path))()
+      block, ran = nil, ran + 1
+    elseif block then
+      block[#block + 1] = text
+    elseif text == "```lua" then
+      block, first = {}, line + 1
+    end
+  end
+  file:close()
+  if ran == 0 then fail(path .. " has no ```lua block") end
+end
+
 --- A fresh folder that is removed when the test ends.
 ---@return string path
 function T:tmpdir()
