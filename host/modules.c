@@ -7,9 +7,9 @@
 
 /* Every module of modules/ that has a native half, in alphabetical order. */
 #define MODULES(M)                                                                                                    \
-	M(fs)                                                                                                \
-	M(json)                                                                                              \
-	M(process)                                                                                           \
+	M(fs)                                                                                                 \
+	M(json)                                                                                               \
+	M(process)                                                                                            \
 	M(yaml)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);
