@@ -1,9 +1,10 @@
 --- Credentials: who we are to Google, and the access token that proves it.
 ---
 --- Searched as Application Default Credentials are
---- (https://cloud.google.com/docs/authentication/application-default-credentials): a plain token in GOOGLE_OAUTH_ACCESS_TOKEN or CLOUDSDK_AUTH_ACCESS_TOKEN; the file that
---- GOOGLE_APPLICATION_CREDENTIALS names; gcloud's own file; the metadata server. Tokens are secrets, kept in memory,
---- fetched by one task while the others wait, and renewed before they expire.
+--- (https://cloud.google.com/docs/authentication/application-default-credentials): a plain token in
+--- GOOGLE_OAUTH_ACCESS_TOKEN or CLOUDSDK_AUTH_ACCESS_TOKEN; the file that GOOGLE_APPLICATION_CREDENTIALS names;
+--- gcloud's own file; the metadata server. Tokens are secrets, kept in memory, fetched by one task while the others
+--- wait, and renewed before they expire.
 local crypto = require "ws.crypto"
 local errors = require "ws.error"
 local fs = require "ws.fs"

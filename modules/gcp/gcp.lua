@@ -144,7 +144,8 @@ end
 ---@field attempts? integer    tries, default 6
 
 --- Sends a request to a Google API and decodes the JSON answer. Tried again after lost connections, 408, 429 and 5xx
---- when sending it twice does no harm (GET, PUT and DELETE, or `idempotent = true`). Raises on an unknown option or API.
+--- when sending it twice does no harm (GET, PUT and DELETE, or `idempotent = true`). Raises on an unknown option or
+--- API.
 ---@async
 ---@param opts ws.gcp.RequestOptions
 ---@return any? value  the decoded answer; an empty table for an empty one

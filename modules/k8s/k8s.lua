@@ -1,0 +1,325 @@
+--- Kubernetes over its REST API: get, list, create, server-side apply, patch, delete, watch, logs.
+local discovery = require "ws.k8s.discovery"
+local errors = require "ws.error"
+local fs = require "ws.fs"
+local http = require "ws.http"
+local json = require "ws.json"
+local native = require "ws.engine".native
+local retry = require "ws.gcp.retry"
+local secret = require "ws.secret"
+local task = require "ws.task"
+
+local M = {}
+
+local TIMEOUT = 30         -- seconds for one request
+local WATCH_SECONDS = 300  -- seconds after which a watch is renewed
+local PAGE = 500           -- objects of one page of a list
+
+---@class ws.k8s.Client
+local Client = {}
+Client.__index = Client
+
+local client_options = { server = true, ca_data = true, ca_file = true, token = true, project = true }
+
+--- Makes a client of a cluster.
+---
+--- ```lua
+--- local api = assert(k8s.client { server = "https://127.0.0.1:6443", ca_data = pem, token = token })
+--- ```
+--- Raises on an unknown option or without a server.
+---@async
+---@param opts { server: string, ca_data?: string, ca_file?: string, token?: any }  `ca_data` is PEM text; `token` a
+---  string, a secret, or a function that returns a secret or nil, err and is asked before every request
+---@return ws.k8s.Client? client
+---@return ws.Error? err
+function M.client(opts)
+  for key in pairs(opts) do
+    if not client_options[key] then error(("k8s.client: unknown option '%s'"):format(tostring(key)), 2) end
+  end
+  if not opts.server then error("k8s.client needs a server", 2) end
+  local self = setmetatable({ server = opts.server:gsub("/+$", ""), token = opts.token, ca = opts.ca_file }, Client)
+  if opts.ca_data then
+    local path, err = fs.temp_file { prefix = "wsrun-ca-", suffix = ".pem" }
+    if not path then return nil, err end
+    self.ca = path
+    local ok
+    ok, err = fs.write(path, opts.ca_data, { durable = false })
+    if not ok then return nil, err end
+    self.owned_ca = path
+  end
+  self.discovery = discovery.new(function(path) return self:request { path = path } end)
+  return self
+end
+
+--- Removes what the client keeps on disk.
+---@async
+function Client:close()
+  if self.owned_ca then fs.remove(self.owned_ca, { missing_ok = true }) end
+  self.owned_ca = nil
+end
+
+local kinds = { [400] = "invalid", [401] = "unauthenticated", [403] = "denied", [404] = "not_found", [409] = "conflict",
+  [410] = "not_found", [415] = "unsupported", [422] = "invalid", [429] = "exhausted", [503] = "unavailable" }
+
+local function error_of(answer, what)
+  local status = json.decode(answer.body or "")
+  if type(status) ~= "table" then status = {} end
+  local kind = kinds[answer.status] or (answer.status >= 500 and "unavailable" or "failed")
+  if status.reason == "AlreadyExists" then kind = "exists" end
+  return errors.new { kind = kind, op = "k8s", status = answer.status, reason = status.reason,
+    retryable = retry.is_retryable_status(answer.status),
+    message = ("%s: %d %s"):format(what, answer.status, status.message or (answer.body or ""):sub(1, 200)) }
+end
+
+local function headers_of(self, opts)
+  local headers = { accept = "application/json", ["content-type"] = opts.content_type }
+  local token, err = self.token, nil
+  if type(token) == "function" then token, err = token() end
+  if err then return nil, err end
+  if token then headers.authorization = secret.join("Bearer ", token) end
+  return headers
+end
+
+--- Sends a request to the cluster. GET is tried again after lost connections, 429 and 5xx.
+---@async
+---@param opts { path: string, method?: string, query?: table, body?: any, content_type?: string, timeout?: number,
+---  sink?: function, text?: boolean }  `text`: return the body as it is
+---@return any? value
+---@return ws.Error? err
+function Client:request(opts)
+  local method = opts.method or "GET"
+  local url = self.server .. opts.path
+  if opts.query and next(opts.query) ~= nil then url = url .. "?" .. http.query(opts.query) end
+  local body = opts.body
+  if type(body) == "table" then body = json.encode(body, { secrets = true }) end
+  return retry.run(function()
+    local headers, problem = headers_of(self, opts)
+    if not headers then return true, nil, problem end
+    local answer, err = http.request { method = method, url = url, headers = headers, body = body, sink = opts.sink,
+      ca = self.ca, timeout = opts.timeout or TIMEOUT }
+    if not answer then return method ~= "GET" or not err.retryable or opts.sink ~= nil, nil, nil, err end
+    if answer.status < 400 then
+      if opts.text or opts.sink then return true, answer.body or "" end
+      return true, json.decode(answer.body)
+    end
+    local failure = error_of(answer, ("%s %s"):format(method, opts.path))
+    if method == "GET" and failure.retryable then
+      return false, retry.retry_after(answer.headers["retry-after"]), nil, failure
+    end
+    return true, nil, failure
+  end)
+end
+
+---@class ws.k8s.Reference
+---@field api_version string
+---@field kind string
+---@field name? string
+---@field namespace? string  default: `default` for kinds that have namespaces
+
+--- The path of an object or, without a name, of its collection.
+---@async
+---@param ref ws.k8s.Reference
+---@param every_namespace? boolean
+---@return string? path
+---@return ws.Error? err
+function Client:path(ref, every_namespace)
+  local resource, err = self.discovery:find(ref.api_version, ref.kind)
+  if not resource then return nil, err end
+  local parts = { discovery.prefix(ref.api_version) }
+  if resource.namespaced and (ref.namespace or not every_namespace) then
+    parts[#parts + 1] = "/namespaces/" .. http.url_encode(ref.namespace or "default")
+  end
+  parts[#parts + 1] = "/" .. resource.name
+  if ref.name then parts[#parts + 1] = "/" .. http.url_encode(ref.name) end
+  return table.concat(parts)
+end
+
+--- Reads an object.
+---@async
+---@param ref ws.k8s.Reference
+---@return table? object
+---@return ws.Error? err  kinds: `not_found`, `denied`, ...
+function Client:get(ref)
+  local path, err = self:path(ref)
+  if not path then return nil, err end
+  return self:request { path = path }
+end
+
+local function selectors(ref)
+  return { labelSelector = ref.labels, fieldSelector = ref.fields }
+end
+
+--- Lists the objects of a kind, in one namespace or in all.
+---@async
+---@param ref { api_version: string, kind: string, namespace?: string, labels?: string, fields?: string }  `labels` and
+---  `fields` are selectors as kubectl takes them
+---@return { items: table[], resource_version: string }? list
+---@return ws.Error? err
+function Client:list(ref)
+  local path, err = self:path(ref, true)
+  if not path then return nil, err end
+  local query, items = selectors(ref), {}
+  query.limit = tostring(PAGE)
+  repeat
+    local page, problem = self:request { path = path, query = query }
+    if not page then return nil, problem end
+    table.move(page.items or {}, 1, #(page.items or {}), #items + 1, items)
+    local meta = page.metadata or {}
+    query.continue = meta.continue
+    if not query.continue or query.continue == "" then
+      return { items = items, resource_version = meta.resourceVersion }
+    end
+  until false
+end
+
+local function reference_of(object)
+  if type(object) ~= "table" or not object.apiVersion or not object.kind or not object.metadata then
+    error("an object needs apiVersion, kind and metadata", 3)
+  end
+  return { api_version = object.apiVersion, kind = object.kind, name = object.metadata.name,
+    namespace = object.metadata.namespace }
+end
+
+--- Creates an object; values may be secrets.
+---@async
+---@param object table
+---@return table? created
+---@return ws.Error? err  kinds: `exists`, `invalid`, `denied`, ...
+function Client:create(object)
+  local ref = reference_of(object)
+  ref.name = nil
+  local path, err = self:path(ref)
+  if not path then return nil, err end
+  return self:request { path = path, method = "POST", body = object, content_type = "application/json" }
+end
+
+--- Makes an object what is given, by server-side apply; values may be secrets.
+--- https://kubernetes.io/docs/reference/using-api/server-side-apply/
+---@async
+---@param object table
+---@param opts? { manager?: string, force?: boolean, dry_run?: boolean }  force: take fields that others own
+---@return table? object
+---@return ws.Error? err  kinds: `conflict` (another manager owns a field), `invalid`, `denied`, ...
+function Client:apply(object, opts)
+  local path, err = self:path(reference_of(object))
+  if not path then return nil, err end
+  return self:request { path = path, method = "PATCH", body = object, content_type = "application/apply-patch+yaml",
+    query = { fieldManager = opts and opts.manager or "wsrun", force = opts and opts.force and "true" or "false",
+      dryRun = opts and opts.dry_run and "All" or nil } }
+end
+
+--- Changes some fields of an object by a merge patch (RFC 7396).
+---@async
+---@param ref ws.k8s.Reference
+---@param patch table
+---@return table? object
+---@return ws.Error? err
+function Client:patch(ref, patch)
+  local path, err = self:path(ref)
+  if not path then return nil, err end
+  return self:request { path = path, method = "PATCH", body = patch, content_type = "application/merge-patch+json" }
+end
+
+--- Deletes an object.
+---@async
+---@param ref ws.k8s.Reference|{ propagation?: "Background"|"Foreground"|"Orphan" }
+---@return true? ok
+---@return ws.Error? err  kind `not_found`, ...
+function Client:delete(ref)
+  local path, err = self:path(ref)
+  if not path then return nil, err end
+  local ok, problem = self:request { path = path, method = "DELETE", content_type = "application/json",
+    body = { kind = "DeleteOptions", apiVersion = "v1", propagationPolicy = ref.propagation or "Background" } }
+  if not ok then return nil, problem end
+  return true
+end
+
+--- Text of a container's log.
+---@async
+---@param ref { name: string, namespace?: string, container?: string, previous?: boolean, tail?: integer }
+---@return string? text
+---@return ws.Error? err
+function Client:logs(ref)
+  return self:request { text = true, query = { container = ref.container, previous = ref.previous and "true" or nil,
+    tailLines = ref.tail and tostring(ref.tail) or nil },
+    path = ("/api/v1/namespaces/%s/pods/%s/log"):format(ref.namespace or "default", http.url_encode(ref.name)) }
+end
+
+--- Follows the changes of a kind: calls `on_event(type, object)` for what is there (ADDED) and for every change, until
+--- it returns true or the time is up. A watch that ends or is too old is begun again.
+---@async
+---@param ref { api_version: string, kind: string, namespace?: string, labels?: string, fields?: string,
+---  timeout?: number }  timeout in seconds, default 3600
+---@param on_event fun(type: string, object: table): boolean?
+---@return true? ok    on_event said true
+---@return ws.Error? err  kind `timeout`, ...
+function Client:watch(ref, on_event)
+  local path, err = self:path(ref, true)
+  if not path then return nil, err end
+  local deadline = native.monotonic() + (ref.timeout or 3600)
+  while true do
+    local list, problem = self:list(ref)
+    if not list then return nil, problem end
+    for _, object in ipairs(list.items) do
+      if on_event("ADDED", object) then return true end
+    end
+    local done
+    done, problem = self:follow(path, ref, list.resource_version, deadline, on_event)
+    if done then return true end
+    if problem and not problem.retryable then return nil, problem end
+    if native.monotonic() >= deadline then
+      return nil, errors.new { kind = "timeout", op = "k8s.watch",
+        message = ("%s did not become what was waited for in %.0f s"):format(ref.kind, ref.timeout or 3600) }
+    end
+    task.sleep(problem and 1 or 0)
+  end
+end
+
+--- One watch request from a resource version on. Returns true when on_event did.
+function Client:follow(path, ref, version, deadline, on_event)
+  local left = math.min(WATCH_SECONDS, math.max(1, deadline - native.monotonic()))
+  local query = selectors(ref)
+  query.watch, query.resourceVersion, query.allowWatchBookmarks = "true", version, "true"
+  query.timeoutSeconds = tostring(math.ceil(left))
+  local rest, done = "", false
+  local watching = task.spawn(function()
+    return self:request { path = path, query = query, timeout = left + TIMEOUT, sink = function(chunk)
+      rest = rest .. chunk
+      for line in rest:gmatch("(.-)\n") do
+        local event = json.decode(line)
+        if event and event.type ~= "BOOKMARK" and event.type ~= "ERROR" and on_event(event.type, event.object) then
+          done = true
+          return false
+        end
+      end
+      rest = rest:match("[^\n]*$")
+      return true
+    end }
+  end)
+  local _ <close> = setmetatable({}, { __close = function() watching:cancel() end })
+  local ok, value, err = watching:join(left + TIMEOUT)
+  if done then return true end
+  if not ok then return nil, value end
+  if value == nil then return nil, err end
+  return nil
+end
+
+--- Waits until the cluster answers /readyz.
+---@async
+---@param opts? { timeout?: number }  seconds, default 120
+---@return true? ok
+---@return ws.Error? err  kind `timeout` with what was wrong last
+function Client:wait_ready(opts)
+  local deadline = native.monotonic() + (opts and opts.timeout or 120)
+  while true do
+    local ok, err = self:request { path = "/readyz", text = true, timeout = 10 }
+    if ok then return true end
+    if native.monotonic() >= deadline or err.kind == "unauthenticated" or err.kind == "denied" or err.kind == "tls" then
+      err.hint = err.hint or "is this machine's address in the manifest's ips_whitelist?"
+      return nil, err
+    end
+    task.sleep(1)
+  end
+end
+
+return M
