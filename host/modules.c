@@ -6,10 +6,11 @@
 #include "engine.h"
 
 /* Every module of modules/ that has a native half, in alphabetical order. */
-#define MODULES(M)                                                                                                    \
-	M(fs)                                                                                                 \
-	M(json)                                                                                               \
-	M(process)                                                                                            \
+#define MODULES(M) \
+	M(fs) \
+	M(json) \
+	M(process) \
+	M(time) \
 	M(yaml)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);

@@ -1,6 +1,6 @@
 --- Patterns of file names; see fs.glob.
 local native = require "ws.fs.native"
-local path = require "ws.fs.path"
+local fs = require "ws.fs"
 
 local M = {}
 
@@ -78,7 +78,7 @@ local function match(root, at, parts, i, found)
     found[at] = true
     return
   end
-  local here = at == "" and (root or ".") or (root and at:sub(1, 1) ~= "/" and path.join(root, at) or at)
+  local here = at == "" and (root or ".") or (root and at:sub(1, 1) ~= "/" and fs.join(root, at) or at)
   local last = i == #parts
   if part == "**" then
     match(root, at, parts, i + 1, found)
@@ -89,7 +89,7 @@ local function match(root, at, parts, i, found)
     end
     for _, entry in ipairs(entries) do
       if entry.name:sub(1, 1) ~= "." then
-        local child = at == "" and entry.name or path.join(at, entry.name)
+        local child = at == "" and entry.name or fs.join(at, entry.name)
         if entry.type == "directory" then match(root, child, parts, i, found)
         elseif last then found[child] = true end
       end
@@ -98,8 +98,8 @@ local function match(root, at, parts, i, found)
   end
   local pattern = name_pattern(part)
   if not pattern then
-    local child = at == "" and part or path.join(at, part)
-    local full = root and child:sub(1, 1) ~= "/" and path.join(root, child) or child
+    local child = at == "" and part or fs.join(at, part)
+    local full = root and child:sub(1, 1) ~= "/" and fs.join(root, child) or child
     if native.stat(full, { follow = not last }) then match(root, child, parts, i + 1, found) end
     return
   end
@@ -110,7 +110,7 @@ local function match(root, at, parts, i, found)
   end
   for _, name in ipairs(names) do
     if name:find(pattern) and (name:sub(1, 1) ~= "." or part:sub(1, 1) == ".") then
-      match(root, at == "" and name or path.join(at, name), parts, i + 1, found)
+      match(root, at == "" and name or fs.join(at, name), parts, i + 1, found)
     end
   end
 end

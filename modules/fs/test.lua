@@ -243,7 +243,8 @@ return function(test)
     t:eq(fs.basename("/"), "/")
     t:eq(fs.extension("a.d/b.tar.gz"), ".gz")
     t:eq(fs.extension(".profile"), "")
-    for p, n in pairs { ["a/./b//c/"] = "a/b/c", ["a/../.."] = "..", ["/../a"] = "/a", [""] = ".", ["../a/.."] = ".." } do
+    local normal = { ["a/./b//c/"] = "a/b/c", ["a/../.."] = "..", ["/../a"] = "/a", [""] = ".", ["../a/.."] = ".." }
+    for p, n in pairs(normal) do
       t:eq(fs.normalize(p), n, p)
     end
     t:eq(fs.relative("/a/b/c", "/a/d"), "../b/c")

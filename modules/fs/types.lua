@@ -21,7 +21,7 @@
 ---@field name? string  of the entry in the watched directory
 
 ---@class ws.fs.Watcher
-local Watcher = {}
+local Watcher = {} -- luacheck: ignore 241
 
 --- Waits for the next change. One task at a time may wait.
 ---@async

@@ -139,7 +139,7 @@ return function(test)
   end)
 
   test("the child inherits 0, 1 and 2, default signals and its own group", function(t)
-    local file <close> = io.open("/dev/null")
+    local file <close> = io.open("/dev/null") -- luacheck: ignore 211
     local r = process.run({ "ls", "/proc/self/fd" })
     t:eq(r.stdout, "0\n1\n2\n3\n", "3 is the directory that ls reads")
     local status = process.run({ "cat", "/proc/self/status" }).stdout
@@ -170,7 +170,9 @@ return function(test)
 
   test("a cancelled run stops its child before it ends", function(t)
     local pid
-    local runner = task.spawn(process.run, sh("echo $$; exec sleep 60"), { on_stdout = function(l) pid = tonumber(l) end })
+    local runner = task.spawn(process.run, sh("echo $$; exec sleep 60"), {
+      on_stdout = function(line) pid = tonumber(line) end,
+    })
     eventually(t, "no output", function() return pid end)
     runner:cancel()
     t:err("cancelled", runner:join())
