@@ -384,7 +384,7 @@ static void pack_object(lua_State *L, struct ws_buf *b, int type, int value, con
 		struct place here = {p, lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "?", 0};
 		lua_pushvalue(L, -2);
 		if (lua_rawget(L, attributes) == LUA_TNIL)
-			misfit(L, &here, "no such attribute", -2);
+			misfit(L, &here, "nothing of this name", -2);
 		lua_pop(L, 1);
 	}
 	check_room(L, mp_put_map(b, count));

@@ -10,6 +10,7 @@
 #include "grpc.h"
 
 #include <lauxlib.h>
+#include <signal.h>
 #include <string.h>
 #include <ws/args.h>
 #include <ws/native.h>
@@ -309,12 +310,19 @@ static int l_close(lua_State *L)
 	return ws_op_start(L, &op->op);
 }
 
+/* pid() → integer */
+static int l_pid(lua_State *L)
+{
+	lua_pushinteger(L, uv_os_getpid());
+	return 1;
+}
+
 int luaopen_ws_provider(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"identity", l_identity, WS_PURE}, {"listen", l_listen, WS_READ},
 		{"reply", l_reply, WS_PURE}, {"close", l_close, WS_PURE}, {"encode", provider_encode, WS_PURE},
 		{"decode", provider_decode, WS_PURE}, {"pack", provider_pack, WS_PURE}, {"unpack", provider_unpack, WS_PURE},
-		{NULL, NULL, 0}};
+		{"pid", l_pid, WS_READ}, {NULL, NULL, 0}};
 	static const struct {
 		const char *name;
 		lua_CFunction gc;
@@ -325,6 +333,7 @@ int luaopen_ws_provider(lua_State *L)
 		lua_setfield(L, -2, "__gc");
 		lua_pop(L, 1);
 	}
+	signal(SIGPIPE, SIG_IGN); /* writing to a client that has gone is an error, not our end */
 	if (ws_at_exit(L, at_exit, ws_loop(L)) != 0)
 		return luaL_error(L, "out of memory");
 	ws_natives(L, "ws.provider.native", natives);
