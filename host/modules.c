@@ -11,6 +11,7 @@
 	M(json)                                                                                               \
 	M(process)                                                                                            \
 	M(provider)                                                                                           \
+	M(server)                                                                                             \
 	M(time)                                                                                               \
 	M(yaml)
 
