@@ -223,7 +223,9 @@ static void run_until(struct ws_engine *e, struct ws_task *until)
 		ws_task_run_ready(e);
 		if (until != NULL ? ws_task_ended(until) : e->tasks == NULL)
 			return;
+		e->in_loop = true;
 		uv_run(&e->loop, e->ready_first != NULL ? UV_RUN_NOWAIT : UV_RUN_ONCE);
+		e->in_loop = false;
 	}
 }
 

@@ -25,6 +25,7 @@ struct ws_engine {
 	struct ws_task *ready_last;
 	struct ws_task *tasks;   /* all tasks that have not ended */
 	struct ws_task *current; /* the task that runs; NULL while the loop does */
+	bool in_loop;            /* uv_run() is running */
 	unsigned operations;     /* started and not yet ended */
 	unsigned no_yield;       /* > 0: a coroutine was resumed from where Lua cannot yield */
 	unsigned forbidden;      /* effects that this run may not have, or-ed */

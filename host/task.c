@@ -66,6 +66,8 @@ static void make_ready(struct ws_task *t)
 	else
 		e->ready_first = t;
 	e->ready_last = t;
+	if (e->in_loop) /* else a task that a timer or idle handle made ready would wait for the next input */
+		uv_stop(&e->loop);
 }
 
 /* ---- operations (ws/op.h) ---------------------------------------------------------------------------------------- */

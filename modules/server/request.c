@@ -52,8 +52,11 @@ static void wake(struct request *r)
 		ws_op_done(&op->op);
 }
 
+/* MHD goes on with what it has read of a chunked body although the connection was suspended meanwhile. */
 static void suspend(struct request *r)
 {
+	if (r->suspended)
+		return;
 	r->suspended = true;
 	mhd.MHD_suspend_connection(r->connection);
 }
@@ -64,6 +67,7 @@ static void request_resume(struct request *r)
 		return;
 	r->suspended = false;
 	mhd.MHD_resume_connection(r->connection);
+	server_kick(r->server);
 }
 
 void request_lost(struct request *r)

@@ -58,6 +58,12 @@ static void run(struct server *s)
 		uv_timer_stop(&s->timer);
 }
 
+void server_kick(struct server *s)
+{
+	if (s->daemon != NULL)
+		uv_timer_start(&s->timer, on_timer, 0, 0);
+}
+
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	(void)status;

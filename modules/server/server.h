@@ -99,6 +99,7 @@ struct server {
 };
 
 /* server.c */
+void server_kick(struct server *s);                     /* MHD has something to do. Never raises. */
 void server_event(struct server *s, struct request *r); /* queues r for accept(). Never raises. */
 
 /* request.c: callbacks for MHD, and what server.c needs of a request. None raises. */
