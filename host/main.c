@@ -7,7 +7,8 @@
 
 int main(int argc, char *argv[])
 {
-	signal(SIGPIPE, SIG_IGN); /* a peer that left is an error of the write; libuv gives children the default again */
+	signal(SIGPIPE,
+		SIG_IGN); /* a peer that left is an error of the write; libuv gives children the default again */
 	argv = uv_setup_args(argc, argv);
 	struct ws_engine *engine = ws_engine_new();
 	if (engine == NULL) {

@@ -197,8 +197,7 @@ enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const c
 	return MHD_YES;
 }
 
-void on_completed(
-	void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
+void on_completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
 {
 	(void)connection;
 	struct server *s = cls;
@@ -500,8 +499,7 @@ static int open_file(lua_State *L, struct MHD_Response **response, struct ws_err
 	} else if (!S_ISREG(st.st_mode)) {
 		ws_err_set(err, "invalid", "%s is not a regular file", path);
 	} else if (offset < 0 || offset > st.st_size || length > st.st_size - offset) {
-		ws_err_set(err, "invalid", "%s has %lld bytes, less than asked for", path,
-			(long long)st.st_size);
+		ws_err_set(err, "invalid", "%s has %lld bytes, less than asked for", path, (long long)st.st_size);
 	} else {
 		uint64_t size = (uint64_t)(length < 0 ? st.st_size - offset : length);
 		*response = mhd.MHD_create_response_from_fd_at_offset64(size, fd, (uint64_t)offset);
@@ -539,11 +537,10 @@ static int l_respond(lua_State *L)
 	lua_setiuservalue(L, -2, 1); /* MHD sends straight from the string */
 	struct MHD_Response *response;
 	if (declared >= 0 && len == 0)
-		response = mhd.MHD_create_response_from_callback(
-			(uint64_t)declared, STREAM_BLOCK, read_stream, r, NULL);
+		response =
+			mhd.MHD_create_response_from_callback((uint64_t)declared, STREAM_BLOCK, read_stream, r, NULL);
 	else
-		response = mhd.MHD_create_response_from_buffer(
-			len, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
+		response = mhd.MHD_create_response_from_buffer(len, (void *)(uintptr_t)body, MHD_RESPMEM_PERSISTENT);
 	return respond(L, r, response, op);
 }
 

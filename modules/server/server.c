@@ -137,8 +137,7 @@ static void stop(struct server *s)
 			mhd.MHD_resume_connection(r->connection);
 		}
 	}
-	mhd.MHD_stop_daemon(
-		daemon); /* completes every request; closes the listening socket unless it is ours again */
+	mhd.MHD_stop_daemon(daemon); /* completes every request; closes the listening socket unless it is ours again */
 	if (s->unix_path != NULL)
 		unlink(s->unix_path);
 	if (s->accepting != NULL) {
@@ -202,8 +201,7 @@ static void accept_cancel(struct ws_op *base)
 	ws_op_done(base);
 }
 
-static const struct ws_op_type accept_type = {
-	.name = "server.accept", .push = accept_push, .cancel = accept_cancel};
+static const struct ws_op_type accept_type = {.name = "server.accept", .push = accept_push, .cancel = accept_cancel};
 
 static struct server **check_server(lua_State *L, int idx)
 {
@@ -307,8 +305,8 @@ static int bind_unix(const struct listen_opts *o, struct ws_err *err)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	if (strlen(o->unix_path) >= sizeof address.sun_path) {
-		ws_err_set(err, "invalid", "%s: the path of a unix socket has at most %zu bytes",
-			o->unix_path, sizeof address.sun_path - 1);
+		ws_err_set(err, "invalid", "%s: the path of a unix socket has at most %zu bytes", o->unix_path,
+			sizeof address.sun_path - 1);
 		return -1;
 	}
 	strcpy(address.sun_path, o->unix_path);
@@ -331,8 +329,7 @@ static int bind_tcp(const struct listen_opts *o, struct ws_err *err)
 		ws_err_set(err, "invalid", "%s is not an IP address to listen on", o->host);
 		return -1;
 	}
-	socklen_t len =
-		address.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
+	socklen_t len = address.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int one = 1;
 	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
@@ -340,8 +337,7 @@ static int bind_tcp(const struct listen_opts *o, struct ws_err *err)
 		int code = errno;
 		ws_err_errno(err, o->host, code);
 		if (code == EADDRINUSE) {
-			ws_err_set(err, "exists", "port %d of %s is in use by another program", o->port,
-				o->host);
+			ws_err_set(err, "exists", "port %d of %s is in use by another program", o->port, o->host);
 			ws_err_hint(err, "choose another port, or 0 for any free one");
 		}
 		if (fd >= 0)
@@ -385,12 +381,12 @@ static int start_daemon(struct server *s, const struct listen_opts *o, struct ws
 		flags |= MHD_USE_TLS;
 	else
 		tls[0].option = MHD_OPTION_END;
-	s->daemon = mhd.MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET,
-		s->listen_fd, MHD_OPTION_URI_LOG_CALLBACK, on_uri, s, MHD_OPTION_NOTIFY_COMPLETED,
-		on_completed, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT, MHD_OPTION_CONNECTION_LIMIT,
-		(unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, o->idle,
-		MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+	s->daemon = mhd.MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
+		MHD_OPTION_URI_LOG_CALLBACK, on_uri, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+		(size_t)MEMORY_LIMIT, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
+		MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
+		MHD_OPTION_END);
 	if (s->daemon == NULL) {
 		ws_err_set(err, "failed", "the server did not start%s",
 			o->cert != NULL ? ": certificate and key must be PEM text that belong together" : "");
@@ -456,9 +452,8 @@ static int l_listen(lua_State *L)
 
 int luaopen_ws_server(lua_State *L)
 {
-	static const struct ws_native natives[] = {{"listen", l_listen, WS_READ},
-		{"accept", l_accept, WS_READ}, {"quiesce", l_quiesce, WS_READ}, {"close", l_close, WS_READ},
-		{NULL, NULL, 0}};
+	static const struct ws_native natives[] = {{"listen", l_listen, WS_READ}, {"accept", l_accept, WS_READ},
+		{"quiesce", l_quiesce, WS_READ}, {"close", l_close, WS_READ}, {NULL, NULL, 0}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		lua_pushcfunction(L, server_gc);
 		lua_setfield(L, -2, "__gc");

@@ -41,10 +41,9 @@ WS_LAZY_TABLE(mhd, MHD_FUNCTIONS);
 extern struct mhd_api mhd;
 
 enum {
-	HIGH_WATER =
-		1 << 20, /* bytes that wait in a request, per direction, before its source has to pause */
+	HIGH_WATER = 1 << 20,   /* bytes that wait in a request, per direction, before its source has to pause */
 	MEMORY_LIMIT = 1 << 18, /* of a connection; half of it is what one read takes at most */
-	DRAIN_LIMIT = 8 << 20, /* an unread body up to this size is read and dropped to keep the connection */
+	DRAIN_LIMIT = 8 << 20,  /* an unread body up to this size is read and dropped to keep the connection */
 };
 
 enum stage {
@@ -106,12 +105,10 @@ void server_event(struct server *s, struct request *r); /* queues r for accept()
 void *on_uri(void *cls, const char *uri, struct MHD_Connection *connection);
 enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *data, size_t *size, void **context);
-void on_completed(
-	void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why);
+void on_completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why);
 void request_unref(struct request *r);
-void request_lost(struct request *r); /* the client of a suspended request has left */
-void request_push(
-	lua_State *L, struct request *r);    /* [-0, +5] request, method, target, headers, remote. Raises. */
-void request_natives(lua_State *L, int idx); /* adds the natives of requests to the table at idx. Raises. */
+void request_lost(struct request *r);               /* the client of a suspended request has left */
+void request_push(lua_State *L, struct request *r); /* [-0, +5] request, method, target, headers, remote. Raises. */
+void request_natives(lua_State *L, int idx);        /* adds the natives of requests to the table at idx. Raises. */
 
 #endif
