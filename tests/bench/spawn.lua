@@ -1,5 +1,5 @@
--- spawn.lua TIMES HEAP_MIB COMMAND...: the median time in seconds of process.run(COMMAND), in a process whose heap holds
--- HEAP_MIB of written memory.
+-- spawn.lua TIMES HEAP_MIB COMMAND...: the median time in seconds of process.run(COMMAND), in a process whose heap
+-- holds HEAP_MIB of written memory.
 local process = require "ws.process"
 local timing = require "timing"
 
