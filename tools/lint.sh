@@ -9,6 +9,7 @@ set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 build=${1:-build}
+PATH=${WSRUN_CACHE:-.cache}/tools/bin:$PATH
 failed=()
 
 # check NAME COMMAND...
