@@ -20,7 +20,8 @@ install() {
   helm get manifest "$release" --namespace "$namespace" >"$scratch/objects.yaml"
   if [ -s "$scratch/objects.yaml" ]; then
     kubectl config set-context --current --namespace "$namespace" >/dev/null # for objects that name none
-    kubectl apply --filename "$scratch/objects.yaml" --server-side --force-conflicts --dry-run=server --validate=strict \
+    kubectl apply --filename "$scratch/objects.yaml" --server-side --force-conflicts --dry-run=server \
+      --validate=strict \
       >"$scratch/log" 2>&1 ||
       { cat "$scratch/log"; echo "FAILED: $chart has fields that the API server does not know"; exit 1; }
   fi
@@ -44,18 +45,21 @@ kubectl --namespace parcels rollout status deployment/parcels --timeout=60s >/de
 echo "ok      manifests/apps/parcels"
 
 install test-app charts/app-chart test-app
-install everything charts/app-chart test-app --set ingress.host=app.example.com,database.secret=none,config.COLOUR=blue \
-  --set certificate.enabled=true,metrics.serviceMonitor.enabled=true,autoscaling.enabled=true,gke.neg=true \
+install everything charts/app-chart test-app --set ingress.host=app.example.com,database.secret=none \
+  --set config.COLOUR=blue,certificate.enabled=true,metrics.serviceMonitor.enabled=true,autoscaling.enabled=true,gke.neg=true \
   --set serviceAccount.googleServiceAccount=apps@example.com
-ports=$(kubectl --namespace ingress-nginx get service ingress-nginx-controller --output 'jsonpath={.spec.ports[*].nodePort}')
+ports=$(kubectl --namespace ingress-nginx get service ingress-nginx-controller \
+  --output 'jsonpath={.spec.ports[*].nodePort}')
 [[ " $ports " == *" 30443 "* ]] || { echo "FAILED: the ingress controller is not on port 30443 but on $ports"; exit 1; }
 
-for bad in 'kind: Certificate\nspec: {}' 'kind: Certificate\nspec: {secretName: a, issuerRef: {}}' 'kind: Issuer\nspec: {}'; do
+for bad in 'kind: Issuer\nspec: {}' 'kind: Certificate\nspec: {}' \
+  'kind: Certificate\nspec: {secretName: a, issuerRef: {}}'; do
   if printf 'apiVersion: cert-manager.io/v1\nmetadata: {name: bad, namespace: default}\n%b\n' "$bad" |
     kubectl apply --filename - >"$scratch/log" 2>&1; then
     echo "FAILED: accepted $bad"
     exit 1
   fi
-  grep -q 'is invalid' "$scratch/log" || { cat "$scratch/log"; echo "FAILED: $bad was refused for another reason"; exit 1; }
+  grep -q 'is invalid' "$scratch/log" ||
+    { cat "$scratch/log"; echo "FAILED: $bad was refused for another reason"; exit 1; }
 done
 echo "ok      the definitions refuse what is wrong"
