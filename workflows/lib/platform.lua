@@ -75,7 +75,7 @@ end
 function Platform:layer(name, vars)
   return terraform.layer(project.path("layers/" .. name), {
     platform = self.name, workspace = self.name, backend = inputs.backend(self.manifest, name),
-    vars = vars, state_dir = self.dir, run_dir = self.w.dir, log = self.w:log_file(),
+    vars = vars, state_dir = self.dir, run_dir = self.w.dir,
     on_event = function(event)
       if event.total then self.w:progress(event.text, event.done, event.total) else self.w:progress(event.text) end
     end,
