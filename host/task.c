@@ -300,11 +300,13 @@ bool ws_task_ended(const struct ws_task *t)
 	return t->state == ENDED;
 }
 
-/* Says on stderr what a task failed with that nobody joined. */
+/* Says on stderr what a task failed with that nobody joined; that it was cancelled is no news to anybody. */
 static void log_failure(lua_State *L, struct ws_task *t)
 {
 	int top = lua_gettop(L);
 	t->joined = true;
+	if (t->cancelled)
+		return;
 	lua_pushvalue(t->co, -1);
 	lua_xmove(t->co, L, 1);
 	size_t len;

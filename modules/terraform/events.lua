@@ -80,7 +80,7 @@ end
 --- The holder that terraform names in a lock error, or nil.
 local function lock_info(detail)
   local info = {}
-  for key, value in detail:gmatch("\n%s*(%u%l+):%s+([^\n]+)") do info[key:lower()] = value end
+  for key, value in detail:gmatch("\n%s*(%a+):%s+([^\n]+)") do info[key:lower()] = value end
   return info.id and info or nil
 end
 
