@@ -26,6 +26,7 @@ end
 
 ---@class ws.yaml.Marks
 ---@field filename? string
+---@field text string  that was read
 local Marks = {}
 Marks.__index = Marks
 
@@ -44,6 +45,17 @@ function Marks:get(path)
   end
   if not node then return nil end
   return node.line, node.column, key and key.line, key and key.column
+end
+
+--- The characters of a scalar without quotes, as they stand in the text: "1.30" for what was read as 1.3.
+---@param path (string|integer)[]
+---@return string? text  nil for everything else
+function Marks:source(path)
+  local node = self.root
+  for _, part in ipairs(path) do
+    node = node and node.values and node.values[part]
+  end
+  if node and node.style == "plain" then return self.text:sub(node.start, node.stop - 1) end
 end
 
 --- The place of a value's key as "file:line:column", or of the value when it has no key. For a path that the text does
@@ -68,8 +80,7 @@ end
 function M.load_marked(text, opts)
   local value, err = native.decode(text, opts)
   if value == nil then return nil, err end
-  local root = native.marks(text)
-  return value, setmetatable({ root = root, filename = opts and opts.filename }, Marks)
+  return value, setmetatable({ root = native.marks(text), text = text, filename = opts and opts.filename }, Marks)
 end
 
 --- Sets one value of a text. Only the bytes of that value change: comments, blank lines, the quotes and order of the
