@@ -46,7 +46,8 @@ echo "ok      manifests/apps/parcels"
 
 install test-app charts/app-chart test-app
 install everything charts/app-chart test-app --set ingress.host=app.example.com,database.secret=none \
-  --set config.COLOUR=blue,certificate.enabled=true,metrics.serviceMonitor.enabled=true,autoscaling.enabled=true,gke.neg=true \
+  --set config.COLOUR=blue,certificate.enabled=true,metrics.serviceMonitor.enabled=true \
+  --set autoscaling.enabled=true,gke.neg=true \
   --set serviceAccount.googleServiceAccount=apps@example.com
 ports=$(kubectl --namespace ingress-nginx get service ingress-nginx-controller \
   --output 'jsonpath={.spec.ports[*].nodePort}')
