@@ -43,6 +43,8 @@ int fs_l_temp_file(lua_State *L);
 int fs_l_temp_left(lua_State *L);
 /* Forgets a temporary path that has been removed. Never raises. */
 void fs_temp_forget(lua_State *L, const char *path);
+/* lock.c: locks between processes. */
+int fs_l_lock(lua_State *L);
 /* watch.c: changes. */
 int fs_l_watch(lua_State *L);
 

@@ -22,6 +22,7 @@ local M = {
   readlink = native.readlink,
   realpath = native.realpath,
   cwd = native.cwd,
+  lock = native.lock,
   watch = native.watch,
 }
 

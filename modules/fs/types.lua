@@ -33,6 +33,12 @@ function Watcher:next(timeout) end
 --- Ends the watching. May be called twice; also called by `<close>`.
 function Watcher:close() end
 
+---@class ws.fs.Lock
+local Lock = {} -- luacheck: ignore 241
+
+--- Gives the lock back. May be called twice; also called by `<close>`.
+function Lock:release() end
+
 local fs = {}
 
 --- Reads a file.
@@ -152,6 +158,19 @@ function fs.realpath(path) end
 ---@return string? path
 ---@return ws.Error? err
 function fs.cwd() end
+
+--- Takes a lock that other processes (and other tasks) see, on a file that is made when it is missing. The system gives
+--- it back when this process ends in any way.
+---
+--- ```lua
+--- local lock <close> = assert(fs.lock(".wsrun/plugins.lock", { wait = 60 }))
+--- ```
+---@async
+---@param path string
+---@param opts? { wait?: number, shared?: boolean }  seconds to wait, default 0; shared with other shared holders
+---@return ws.fs.Lock? lock
+---@return ws.Error? err  kind `locked`
+function fs.lock(path, opts) end
 
 --- Watches a directory (not those below it) or a file.
 ---
