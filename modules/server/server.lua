@@ -146,16 +146,17 @@ local function serve(server, req)
   end, with_traceback)
   if ok then return end
   local kind = err.kind
-  if req.answered or kind == "cancelled" then
+  if kind == "cancelled" or (kind == "connection" and native.gone(req.native)) then
     native.abort(req.native)
-    if kind == "cancelled" then return end
+    return
   end
+  if req.answered then native.abort(req.native) end
   if kind == "too_large" then
     respond(req, { status = 413, body = tostring(err) .. "\n", headers = { ["Content-Type"] = "text/plain" } })
     return
   end
   server.on_error(req, err)
-  if not req.answered and kind ~= "connection" then
+  if not req.answered then
     respond(req, { status = 500, body = "internal error\n", headers = { ["Content-Type"] = "text/plain" } })
   end
 end
