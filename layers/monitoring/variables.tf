@@ -103,5 +103,5 @@ variable "alerts" {
 variable "dashboard" {
   description = "Make a dashboard."
   type        = bool
-  default     = false
+  default     = true
 }

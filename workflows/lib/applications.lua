@@ -58,6 +58,11 @@ local function values(p, app)
   return dependencies.merge(base, app.values)
 end
 
+--- What a step says of an application, with where people read on.
+local function say(app, text)
+  return app.documentation and ("%s (%s)"):format(text, app.documentation) or text
+end
+
 local function deploy_chart(p, app)
   local result = assert(helm.install_or_upgrade {
     release = app.name, chart = fetch_chart(p, app), namespace = app.namespace or "default",
@@ -65,9 +70,9 @@ local function deploy_chart(p, app)
     on_event = function(event) p.w:progress(event.text) end,
   })
   if result.action == "unchanged" then
-    p.w:summary(("%s, no change"):format(app.version))
+    p.w:summary(say(app, app.version .. ", no change"))
   else
-    p.w:changed(("%s %s"):format(app.version, result.action == "install" and "installed" or "upgraded"))
+    p.w:changed(say(app, ("%s %s"):format(app.version, result.action == "install" and "installed" or "upgraded")))
   end
 end
 
@@ -98,9 +103,9 @@ local function deploy_paths(p, app)
     end
   end
   if changed > 0 then
-    p.w:changed(("%d of %d objects applied"):format(changed, total))
+    p.w:changed(say(app, ("%d of %d objects applied"):format(changed, total)))
   else
-    p.w:summary(("%d objects, no change"):format(total))
+    p.w:summary(say(app, ("%d objects, no change"):format(total)))
   end
 end
 
