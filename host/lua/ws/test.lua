@@ -256,6 +256,7 @@ function M.main(args)
   local totals = { passed = 0, failed = 0, skipped = 0 }
   table.insert(require "ws.engine".script_folders, "workflows")
   for _, path in ipairs(files) do
+    table.insert(require "ws.engine".script_folders, path:match("^(.*)/[^/]*$") or ".")
     run_file(path, filter, totals)
   end
   print(("%d passed, %d failed, %d skipped"):format(totals.passed, totals.failed, totals.skipped))
