@@ -33,22 +33,11 @@ trap 'exit 143' TERM
 
 PATH=$(dirname "$wsrun"):$PATH
 unset WSRUN_STATE_DIR WSRUN_SOURCE KUBECONFIG
-# Nothing of the user's own git configuration, hooks and signatures has a part in this.
-export GIT_CONFIG_GLOBAL=$scratch/gitconfig GIT_CONFIG_NOSYSTEM=1
-git config --global user.name "wsrun demo"
-git config --global user.email demo@wsrun.invalid
-git config --global init.defaultBranch main
+export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 # nothing of the user's has a part in this
 
 title "a scratch copy of the project, with a git remote of its own"
-mkdir "$project"
-(cd "$top" && project_files . | tar -c --files-from=-) | tar -C "$project" -x
+"$top/tests/scratch-project.sh" "$scratch"
 cd "$project"
-git init -q --bare "$remote"
-git init -q
-git add -A
-git commit -qm "the project as it is"
-git remote add origin "$remote"
-git push -q -u origin main
 printf '%s\n' "$project"
 
 title "create the platform"

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import platform_run
 import workload
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -99,7 +100,8 @@ class Bench:
         self.yaml_file, self.json_file = workload.write(folder)
 
     def all(self):
-        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "spawn": self.spawn}
+        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "spawn": self.spawn,
+                "platform": self.platform}
 
     def lua(self, script, *arguments):
         return [self.wsrun, HERE / script, *arguments]
@@ -147,6 +149,19 @@ class Bench:
             what = f"a child from start to end, {heap // 1024} GiB of heap"
             peer = f"posix_spawn in C: {seconds(b)}"
             yield Row(what, seconds(a), peer, f"{ratio:.2f}x", "<= 1.1x", ratio <= 1.1)
+
+
+    def platform(self):
+        rounds = [(platform_run.create(self.wsrun), platform_run.create(self.wsrun, "--jobs", "1")) for _ in range(3)]
+        wall = statistics.median(together.wall for together, _ in rounds)
+        chain = statistics.median(together.longest_chain() for together, _ in rounds)
+        over = statistics.median(together.wall / together.longest_chain() - 1 for together, _ in rounds)
+        peer = f"longest chain of its {len(rounds[0][0].children)} children: {seconds(chain)}"
+        yield Row("create_platform", seconds(wall), peer, f"{100 * over:+.1f} %", "<= +3 %", over <= 0.03)
+        alone = statistics.median(one.wall for _, one in rounds)
+        fast = statistics.median(one.wall / together.wall for together, one in rounds)
+        peer = f"one step at a time (`--jobs 1`): {seconds(alone)}"
+        yield Row("create_platform", seconds(wall), peer, f"{fast:.2f}x as fast", ">= 1.4x", fast >= 1.4)
 
 
 def table(rows):
