@@ -7,6 +7,7 @@ local project = require "ws.project"
 local secret = require "ws.secret"
 local terraform = require "ws.terraform"
 local ws = require "ws"
+local yaml = require "ws.yaml"
 
 local M = {}
 
@@ -161,31 +162,60 @@ function Platform:remove_state()
   if removed > 0 then self.w:changed(("%d state objects removed"):format(removed)) end
 end
 
+--- Changes one value in a manifest's file. A value that somebody else has set there meanwhile stays.
+local function edit_file(file, path, value)
+  local text, err = fs.read(file)
+  if not text then return nil, err end
+  local there = assert(yaml.decode(text, { filename = file }))
+  for _, key in ipairs(path) do there = type(there) == "table" and there[key] or nil end
+  if value ~= nil and there ~= nil and there ~= yaml.null then return true end
+  local changed
+  if value ~= nil then
+    changed, err = yaml.edit(text, path, value, { filename = file })
+  else
+    changed, err = yaml.remove(text, path, { filename = file })
+    if not changed and err.kind == "not_found" then return true end
+  end
+  if not changed then return nil, err end
+  return fs.write(file, changed)
+end
+
+--- The value that the manifest's file has at a path now.
+local function value_in_file(file, path)
+  local value = assert(yaml.decode(assert(fs.read(file)), { filename = file }))
+  for _, key in ipairs(path) do value = type(value) == "table" and value[key] or nil end
+  return value
+end
+
 --- Writes one value of the manifest (nil removes it), and when it lies in a git repository commits and pushes it.
 ---
 --- In the sandbox only a remote that is a local path is pushed to, unless --push was given.
 ---@param path string[]
 ---@param value any
 ---@param message string  of the commit
+---@return any value  what stands there now: another one when somebody else set it first
 function Platform:write_manifest(path, value, message)
   local git = require "ws.git"
   local manifest = require "lib.manifest"
   local m, w = self.manifest, self.w
-  local function apply()
-    if value == nil then return manifest.unset(m, path) end
-    return manifest.set(m, path, value)
-  end
   local repository = git.root(fs.dirname(m.path))
   local remote = repository and git.remote(repository)
   local pushable = remote and (not w.sandbox or remote.is_local or w.options.push)
-  if not repository or not pushable then
-    assert(apply())
+  if pushable then
+    local inside = fs.relative(assert(fs.realpath(m.path)), repository)
+    assert(git.commit_push {
+      dir = repository, paths = { m.path }, message = message, attempts = 10,
+      apply = function(root) return edit_file(fs.join(root, inside), path, value) end,
+    })
+    if value ~= nil then value = value_in_file(m.path, path) end
+  end
+  if value == nil then assert(manifest.unset(m, path)) else assert(manifest.set(m, path, value)) end
+  if not pushable then
     w:note(not repository and ("%s was written; it is in no git repository"):format(m.path)
       or not remote and ("%s was written; the repository has no remote to push to"):format(m.path)
       or ("%s was written and not pushed: the sandbox pushes to %s only with --push"):format(m.path, remote.url))
-    return
   end
-  assert(git.commit_push { dir = repository, paths = { m.path }, message = message, apply = apply, attempts = 10 })
+  return value
 end
 
 --- Raises what a failed look at something gave, unless it is only missing.

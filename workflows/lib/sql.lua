@@ -24,7 +24,7 @@ function M.draw_number(p)
   -- Nine digits: two platforms of one name within a week meet once in a billion.
   local bytes = crypto.random_bytes(4)
   local number = 100000000 + string.unpack("<I4", bytes) % 900000000
-  p:write_manifest({ "infrastructure", "cloudsql", "instance-num" }, number,
+  number = p:write_manifest({ "infrastructure", "cloudsql", "instance-num" }, number,
     ("manifest: number of %s's database server"):format(p.name))
   server["instance-num"] = number
   p.w:changed(("number %d"):format(number))
