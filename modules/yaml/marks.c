@@ -8,7 +8,6 @@
 #include "scalar.h"
 
 #include <lauxlib.h>
-#include <string.h>
 
 struct marker {
 	lua_State *L;
@@ -182,8 +181,7 @@ int ws_yaml_marks(lua_State *L, int idx, struct ws_err *err)
 {
 	int top = lua_gettop(L);
 	struct marker m = {.L = L, .err = err, .r = ws_yaml_reader_new(L, idx)};
-	if (m.r->len >= 3 && memcmp(m.r->text, "\xef\xbb\xbf", 3) == 0)
-		m.at_byte = 3; /* the byte order mark is no character for libyaml */
+	m.at_byte = m.r->bom;
 	bool ok = next(&m) && next(&m); /* the stream's start; the document's, or the stream's end */
 	if (ok && m.r->event.type == YAML_STREAM_END_EVENT)
 		lua_pushnil(L);

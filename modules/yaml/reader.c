@@ -37,7 +37,8 @@ struct ws_yaml_reader *ws_yaml_reader_new(lua_State *L, int idx)
 		luaL_error(L, "not enough memory");
 	r->open = true;
 	r->text = lua_tolstring(L, idx, &r->len);
-	yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->text, r->len);
+	r->bom = r->len >= 3 && memcmp(r->text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+	yaml_parser_set_input_string(&r->parser, (const unsigned char *)r->text + r->bom, r->len - r->bom);
 	yaml_parser_set_encoding(&r->parser, YAML_UTF8_ENCODING);
 	return r;
 }
@@ -66,7 +67,7 @@ bool ws_yaml_error(const char *filename, yaml_mark_t at, struct ws_err *err, con
 static yaml_mark_t mark_of_offset(const struct ws_yaml_reader *r, size_t offset)
 {
 	yaml_mark_t mark = {0};
-	for (size_t i = 0; i < offset && i < r->len; i++) {
+	for (size_t i = r->bom; i < offset + r->bom && i < r->len; i++) {
 		mark.column += (r->text[i] & 0xc0) != 0x80;
 		if (r->text[i] == '\n') {
 			mark.line++;

@@ -17,6 +17,7 @@ struct ws_yaml_reader {
 	bool has_event;
 	const char *text;
 	size_t len;
+	size_t bom; /* bytes of the byte order mark at the beginning, which is no character for libyaml */
 };
 
 /* Pushes a reader of the string at `idx`, which has to stay on the stack. Returns NULL without memory. Raises (memory). */

@@ -8,6 +8,8 @@ local function read(text)
 end
 
 return function(test)
+  test("the README's example is true", function(t) t:examples "modules/yaml/README.md" end)
+
   test("scalars are typed as the core schema of YAML 1.2 says", function(t)
     for text, value in pairs {
       ["1"] = 1, ["-1"] = -1, ["+12"] = 12, ["012"] = 12, ["0o17"] = 15, ["0x1F"] = 31, ["9223372036854775807"] = math.maxinteger,
@@ -202,6 +204,7 @@ script: |
     local text = "# c\na: 1\né:\n  - x: 'y'\n    z: [1, é, {q: 2}]\n  - |\n    t\nb: &x v\nc: *x\n"
     local value, marks = yaml.load_marked(text, { filename = "f.yaml" })
     t:eq(value.b, "v")
+    t:eq(marks:source { "é", 1, "z", 1 }, "1")
     t:eq({ marks:get { "a" } }, { 2, 4, 2, 1 })
     t:eq({ marks:get { "é", 1, "z", 3, "q" } }, { 5, 19, 5, 16 })
     t:eq({ marks:get { "é", 2 } }, { 6, 5 })
