@@ -58,11 +58,11 @@ end
 function M.configure(config, options)
   local zone = text(config, "zone", { "GOOGLE_ZONE", "GCLOUD_ZONE", "CLOUDSDK_COMPUTE_ZONE" })
   local region = text(config, "region", { "GOOGLE_REGION", "GCLOUD_REGION", "CLOUDSDK_COMPUTE_REGION" })
-  local at = endpoints(config, options.endpoint or from_environment { "WSRUN_SANDBOX_ENDPOINT" })
+  local at = endpoints(config, options.endpoint or from_environment { "WSRUN_SANDBOX" })
   if not at.compute then
     return nil, diagnostics.error("The sandbox's provider does not know where the sandbox is",
       "This is the provider of wsrun's local sandbox; it never talks to Google Cloud. Run terraform inside "
-        .. "`wsrun sandbox shell`, or set WSRUN_SANDBOX_ENDPOINT to the address that `wsrun sandbox status` shows.")
+        .. "`wsrun sandbox shell`, or set WSRUN_SANDBOX to the address that `wsrun sandbox status` shows.")
   end
   for service, url in pairs(at) do
     if is_google(url) then

@@ -211,6 +211,7 @@ end
 
 ---@class sandbox.provider.Server
 ---@field server ws.provider.Server
+---@field socket string
 local Server = {}
 Server.__index = Server
 
@@ -222,7 +223,7 @@ Server.__index = Server
 function M.serve(options)
   local server, err = provider.serve { socket = options.socket, handler = M.handler(options) }
   if not server then return nil, err end
-  return setmetatable({ server = server }, Server)
+  return setmetatable({ server = server, socket = server.socket }, Server)
 end
 
 --- The value of TF_REATTACH_PROVIDERS with which Terraform uses this provider.

@@ -28,13 +28,14 @@ local function effective(wanted, prior_wanted, prior_effective)
 end
 
 --- Fills in terraform_labels, effective_labels and effective_annotations of a plan.
----@param block sandbox.provider.Block
+---@param spec sandbox.provider.Resource
 ---@param planned table
 ---@param prior table?
 ---@param context table
-function M.plan(block, planned, prior, context)
+function M.plan(spec, planned, prior, context)
+  local block = spec.block
   if block.attributes.terraform_labels then
-    local own = planned.labels
+    local own = planned[spec.label_attribute or "labels"]
     if not values.is_known(own) or not context.provider.labels_known then
       planned.terraform_labels, planned.effective_labels = unknown, unknown
     else
@@ -64,16 +65,17 @@ local function only(keys, from)
 end
 
 --- Sets the label attributes of a state from what the cloud has.
----@param block sandbox.provider.Block
+---@param spec sandbox.provider.Resource
 ---@param state table
 ---@param prior table  what was planned, or the state before a refresh
 ---@param found table<string, string>?  labels of the object
 ---@param annotations table<string, string>?
-function M.read(block, state, prior, found, annotations)
+function M.read(spec, state, prior, found, annotations)
+  local block, name = spec.block, spec.label_attribute or "labels"
   if block.attributes.terraform_labels then
     local all = merged({}, found)
     state.effective_labels = all
-    state.labels = only(prior.labels, all)
+    state[name] = only(prior[name], all)
     state.terraform_labels = only(prior.terraform_labels, all) or {}
   end
   if block.attributes.effective_annotations then

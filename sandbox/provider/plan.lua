@@ -3,6 +3,7 @@
 --- Terraform proposes: configured values, and prior values where a computed attribute is not configured. What a new
 --- object gets from the cloud becomes unknown here, defaults of the published provider are filled in, and a link that
 --- is only spelled differently keeps its old spelling, so that it makes no change.
+local diagnostics = require "sandbox.provider.diagnostics"
 local values = require "sandbox.provider.values"
 
 local M = {}
@@ -139,9 +140,12 @@ function M.make(spec, prior, proposed, config, context)
       local attribute = spec.block.attributes[name]
       if attribute and attribute.computed and config[name] == nil then planned[name] = unknown end
     end
-    if spec.changes then spec.changes(planned, prior, changed, context) end
   end
-  return planned, forced(spec, of, "", {}, prior, planned, {})
+  local replace = forced(spec, of, "", {}, prior, planned, {})
+  for _, name in ipairs(spec.replace_when and spec.replace_when(planned, prior) or {}) do
+    replace[#replace + 1] = diagnostics.path(name)
+  end
+  return planned, replace
 end
 
 return M

@@ -19,11 +19,14 @@
 ---   computed_blocks  blocks that the cloud fills in when they are not configured
 ---   actions      { { fields = , run = function(context, planned, prior) } } changes that have a call of their own
 ---   labels       the API's field for labels, default "labels"
---- and functions where data is not enough: validate, plan, changes, body, identify, after_create, create_with, read_with,
---- delete_with, state, import. The functions of resources/*.lua get a context: `provider` (configuration), `params` (project,
+---   label_attribute  the attribute that holds them, default "labels"
+---   sent         attributes such as region that are part of the body as well, though mostly they are not
+--- and functions where data is not enough: validate, plan, replace_when, body, identify, after_create, create_with,
+--- read_with, delete_with, object, state, import, prepare_import. The functions of resources/*.lua get a context: `provider` (configuration), `params` (project,
 --- region, zone, location, name …), `fill(format)`, `call`, `run`.
 local error_object = require "ws.error"
 local json = require "ws.json"
+local task = require "ws.task"
 local time = require "ws.engine".native.monotonic
 local labels = require "sandbox.provider.labels"
 local mapping = require "sandbox.provider.mapping"
@@ -65,7 +68,7 @@ local function replacement_rule(spec)
     local attribute = spec.block.attributes[path]
     if spec.client[path] and not spec.located[path] then return nil end
     if attribute and not attribute.optional and not attribute.required then return nil end
-    return path ~= "labels" and path ~= "annotations" or nil
+    return path ~= (spec.label_attribute or "labels") and path ~= "annotations" or nil
   end
 end
 
@@ -76,6 +79,7 @@ local function compile(type_name, raw)
   for _, name in ipairs(NEVER_SENT) do
     if not own[name] then spec.client[name] = true end
   end
+  if raw.label_attribute then spec.client[raw.label_attribute] = true end
   spec.located = values.set { "project", "region", "zone", "location" }
   spec.null, spec.arrays = values.set(raw.null), values.set(raw.arrays)
   spec.computed_blocks = values.set(raw.computed_blocks)
@@ -89,10 +93,15 @@ end
 
 local raw_specs, compiled = nil, {}
 
+local function described(file)
+  local found = require("sandbox.provider.resources." .. file)
+  return found.resources or found
+end
+
 local function load_files()
   raw_specs = {}
   for _, file in ipairs(FILES) do
-    for name, raw in pairs(require("sandbox.provider.resources." .. file)) do raw_specs[name] = raw end
+    for name, raw in pairs(described(file)) do raw_specs[name] = raw end
   end
 end
 
@@ -114,6 +123,19 @@ function M.names()
   for name in pairs(raw_specs) do names[#names + 1] = name end
   table.sort(names)
   return names
+end
+
+local locks = setmetatable({}, { __mode = "v" })
+
+--- Runs `fn` when nobody else in this process does so for the same key: for what is read, changed and written back.
+---@async
+---@param key string
+---@param fn function
+---@return any ...
+function M.lock(key, fn)
+  local lock = locks[key] or task.limit(1)
+  locks[key] = lock
+  return lock:run(fn)
 end
 
 -- ---- context -------------------------------------------------------------------------------------------------------
@@ -165,6 +187,7 @@ function M.context(connection, from, verb)
       return tostring(v)
     end))
   end
+  context.lock = M.lock
   function context.call(method, service, path, opts) return rest.call(context, method, service, path, opts) end
   function context.run(method, service, path, opts) return rest.run(context, method, service, path, opts) end
   return context
@@ -190,7 +213,7 @@ function M.plan(spec, context, prior, proposed, config)
     end
   end
   return plan.make(setmetatable({ plan = function(planned)
-    labels.plan(block, planned, prior, context)
+    labels.plan(spec, planned, prior, context)
     if spec.plan then spec.plan(planned, prior, config, context) end
   end }, { __index = spec }), prior, proposed, config, context)
 end
@@ -211,6 +234,7 @@ local function full_body(spec, context, planned)
 end
 
 local function to_state(spec, context, object, prior, importing)
+  if spec.object then object = spec.object(object, context) or object end
   local state = mapping.state(spec, object, not importing and prior or nil)
   if importing then
     for name in pairs(spec.client) do state[name] = prior[name] end
@@ -222,7 +246,7 @@ local function to_state(spec, context, object, prior, importing)
       state[name] = parameter(name, prior, context.provider)
     end
   end
-  labels.read(spec.block, state, prior, object[spec.labels or "labels"], object.annotations)
+  labels.read(spec, state, prior, object[spec.labels or "labels"], object.annotations)
   if spec.id then
     state.id = context.fill(spec.id)
   end
@@ -321,7 +345,8 @@ end
 ---@return ws.Error? err
 function M.update(spec, context, prior, planned)
   local changed = plan.differences(spec.block.type, prior, planned)
-  for _, name in ipairs { "id", "labels", "annotations", "terraform_labels" } do changed[name] = nil end
+  for _, name in ipairs { "id", "annotations", "terraform_labels" } do changed[name] = nil end
+  if spec.block.attributes.terraform_labels then changed[spec.label_attribute or "labels"] = nil end
   for name in pairs(changed) do
     local attribute = spec.block.attributes[name]
     if spec.client[name] and name ~= "effective_labels" and name ~= "effective_annotations"
