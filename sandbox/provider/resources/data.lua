@@ -137,7 +137,7 @@ return {
   google_compute_network = { of = "google_compute_network" },
   google_compute_subnetwork = { of = "google_compute_subnetwork" },
   google_compute_zones = { read = zones },
-  google_container_cluster = { of = "google_container_cluster", all = { "node_config", "node_pool" } },
+  google_container_cluster = { of = "google_container_cluster" },
   google_container_engine_versions = { read = engine_versions },
   google_dns_managed_zone = { of = "google_dns_managed_zone" },
   google_netblock_ip_ranges = { read = netblocks },
