@@ -152,6 +152,7 @@ end
 
 local function parameter(name, from, provider)
   local v = from[name]
+  if type(v) == "number" then return v end
   if type(v) == "string" and v ~= "" then
     return (name == "region" or name == "zone" or name == "location" or name == "network" or name == "cluster"
       or name == "instance" or name == "router" or name == "managed_zone") and values.last(v) or v

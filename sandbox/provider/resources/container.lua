@@ -137,7 +137,7 @@ local cluster = {
   names = cluster_names,
   links = { network = "global/networks", subnetwork = "regions/{region}/subnetworks" },
   defaults = { deletion_protection = true, networking_mode = "VPC_NATIVE", enable_shielded_nodes = true },
-  null = { "autopilot_privileged_admission", "node_config.effective_taints" },
+  null = { "autopilot_privileged_admission" },
   computed_blocks = { "master_auth", "control_plane_endpoints_config" },
   enums = {
     ["release_channel.channel"] = { "UNSPECIFIED", "RAPID", "REGULAR", "STABLE", "EXTENDED" },

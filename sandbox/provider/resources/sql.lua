@@ -148,7 +148,6 @@ local user = {
   collection = INSTANCE .. "/users",
   mutable = { "password", "password_policy", "password_wo_version", "password_wo", "database_roles" },
   client = { "password", "password_wo", "password_wo_version", "instance" },
-  null = { "host" },
   body = function(body, planned)
     body.password = planned.password
     body.instance = values.last(planned.instance)
