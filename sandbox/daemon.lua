@@ -15,8 +15,8 @@ local M = {}
 local LOG_SIZE = 16 << 20 -- bytes after which the log begins anew
 local LAST_REQUESTS = 1 -- seconds that requests in flight get when the sandbox ends
 
---- Listens on the port of the last time, so that addresses in states and configurations stay true; on any free port when
---- it is taken.
+--- Listens on the port of the last time, so that addresses in states and configurations stay true; on any free port
+--- when it is taken.
 local function listen(port, last, opts)
   opts.port = port ~= 0 and port or last or 0
   local listening, err = server.listen(opts)

@@ -120,7 +120,8 @@ function M.up(opts)
       local free = fs.lock(dir .. "/lock")
       if free then
         free:release()
-        return fail("failed", "the sandbox ended while it started:\n" .. end_of_log(dir), "its log is " .. dir .. "/log")
+        return fail("failed", "the sandbox ended while it started:\n" .. end_of_log(dir),
+          "its log is " .. dir .. "/log")
       end
     end
     task.sleep(pause)
@@ -185,8 +186,8 @@ function M.reset(opts)
   return true
 end
 
---- The environment in which tools use the sandbox: Terraform with the published provider or the sandbox's, gcloud, gsutil,
---- kubectl, helm, Google's client libraries. Credentials of the user are hidden from them.
+--- The environment in which tools use the sandbox: Terraform with the published provider or the sandbox's, gcloud,
+--- gsutil, kubectl, helm, Google's client libraries. Credentials of the user are hidden from them.
 ---@async
 ---@param opts? { dir?: string }
 ---@return table<string, string|false>? variables  false: not set

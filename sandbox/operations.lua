@@ -79,6 +79,34 @@ function Operations:list(prefix)
   return self.records:list(prefix)
 end
 
+--- Starts an operation of the form of most newer APIs and gives its resource.
+---@param service string  name of the service
+---@param parent string  e.g. "projects/p/locations/l"
+---@param fields table  as for `start`; `metadata_type`: type URL of its metadata
+---@return table
+function Operations:begin(service, parent, fields)
+  local name = ("%s/operations/operation-%s"):format(parent, values.id())
+  fields.name = name
+  return M.longrunning(self:start(service .. "/" .. name, fields))
+end
+
+--- Adds the route for asking after such an operation.
+---@param service sandbox.Service
+---@param base string  pattern of the parent with prefix and version
+function Operations:routes(service, base)
+  local function need(c)
+    local name = c.path:match("(projects/.*)$")
+    name = name:gsub("^projects/[^/]+", "projects/" .. c.params.project)
+    local record = self:get(service.name .. "/" .. name, true)
+    return record or require "sandbox.reply".not_found(name), name
+  end
+  service:on("GET", base .. "/operations/{operation}", function(c) return M.longrunning((need(c))) end)
+  service:on("GET", base .. "/operations", function(c)
+    local prefix = ("%s/projects/%s/"):format(service.name, c.params.project)
+    return { operations = values.map(self:list(prefix), M.longrunning) }
+  end)
+end
+
 --- Forgets an operation.
 ---@param key string
 function Operations:delete(key)

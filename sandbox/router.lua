@@ -97,7 +97,7 @@ local function walk(node, segments, i, method, values)
   end
   route = segment ~= "" and node.parameter and try(node.parameter, segment)
   if route then return route end
-  if node.rest and node.rest.routes and node.rest.routes[method] then
+  if node.rest and node.rest.routes and node.rest.routes[method] and not (segment == "" and i == #segments) then
     local rest = {}
     for k = i, #segments do rest[#rest + 1] = M.decode(segments[k]) end
     values[#values + 1] = table.concat(rest, "/")

@@ -1,8 +1,8 @@
 --- The Compute collections: where each lives, and what the cloud adds to what a client sends.
 ---
---- `prepare` completes a new resource and may refuse it; `changed` does so after PATCH and PUT; `show` adds what follows
---- from other resources; `builtin` and `builtins` give what the cloud has by itself. Little is filled in: a default that
---- the client did not send must not show up as a difference.
+--- `prepare` completes a new resource and may refuse it; `changed` does so after PATCH and PUT; `show` adds what
+--- follows from other resources; `builtin` and `builtins` give what the cloud has by itself. Little is filled in: a
+--- default that the client did not send must not show up as a difference.
 local addresses = require "sandbox.addresses"
 local catalog = require "sandbox.compute.catalog"
 local json = require "ws.json"

@@ -254,8 +254,9 @@ function Compute.list(c, items, kind, self_link)
     table.sort(shown, function(a, b) return a.creationTimestamp > b.creationTimestamp end)
     return { kind = kind, id = self_link, items = json.array(shown), selfLink = links.PREFIX .. self_link }
   end
-  local page, token = reply.page(shown, function(r) return r.name .. "\0" .. (r.selfLink or "") end, c.query.pageToken,
-    c.query.maxResults or 500)
+  local function name_of(r) return r.name .. "\0" .. (r.selfLink or "") end
+  table.sort(shown, function(a, b) return name_of(a) < name_of(b) end)
+  local page, token = reply.page(shown, name_of, c.query.pageToken, c.query.maxResults or 500)
   return { kind = kind, id = self_link, items = #page > 0 and page or nil, nextPageToken = token,
     selfLink = links.PREFIX .. self_link }
 end
