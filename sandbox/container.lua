@@ -1,5 +1,5 @@
---- Kubernetes Engine: clusters and node pools. Each cluster has a Kubernetes API of `sandbox.kubernetes` on a port of its
---- own, and leaves its traces in the project: machines, disks, groups, firewall rules.
+--- Kubernetes Engine: clusters and node pools. Each cluster has a Kubernetes API of `sandbox.kubernetes` on a port of
+--- its own, and leaves its traces in the project: machines, disks, groups, firewall rules.
 local clusters_of = require "sandbox.container.clusters"
 local crypto = require "ws.crypto"
 local fs = require "ws.fs"
@@ -22,8 +22,8 @@ local function kubernetes_of(cloud, clusters)
 
   local function dir_of(key) return ("%s/kubernetes/%s"):format(cloud.dir, crypto.sha1(key):sub(1, 16)) end
 
-  --- Who a token belongs to: one that was given out to its account, any other to the sandbox's own; one that has ended to
-  --- nobody.
+  --- Who a token belongs to: one that was given out to its account, any other to the sandbox's own; one that has ended
+  --- to nobody.
   local function owner(token)
     local email, record = tokens.identity(cloud, token)
     if record and record.expires_at < time.now() then return false end
@@ -109,8 +109,10 @@ return function(cloud)
   function cloud.start_clusters()
     for _, key in ipairs(clusters:keys()) do
       local ok, err = pcall(kubernetes.start, key, clusters:get(key))
-      if not ok then log.error(("%s: its API does not start: %s"):format(key, tostring(err.body and err.body.error.message
-        or err))) end
+      if not ok then
+        local why = type(err) == "table" and err.body and err.body.error.message or err
+        log.error(("%s: its API does not start: %s"):format(key, tostring(why)))
+      end
     end
     kubernetes.write_kubeconfig()
   end
@@ -259,7 +261,9 @@ return function(cloud)
       need(c)
       if update.desiredNodePoolId then
         update_pool(c, update.desiredNodePoolId, function(pool)
-          if update.desiredNodePoolAutoscaling then pool.autoscaling = values.clean(update.desiredNodePoolAutoscaling) end
+          if update.desiredNodePoolAutoscaling then
+            pool.autoscaling = values.clean(update.desiredNodePoolAutoscaling)
+          end
           if update.desiredNodeVersion then pool.version = versions.resolve(update.desiredNodeVersion) end
           if update.desiredImageType then pool.config.imageType = update.desiredImageType end
         end)
@@ -280,7 +284,9 @@ return function(cloud)
       setAddons = "addonsConfig" } do
       s:on("POST", ONE .. ":" .. verb, function(c)
         local body = c:json()
-        return change(c, "UPDATE_CLUSTER", function(cluster) cluster[field] = values.clean(body[field] or json.object()) end)
+        return change(c, "UPDATE_CLUSTER", function(cluster)
+          cluster[field] = values.clean(body[field] or json.object())
+        end)
       end)
     end
     s:on("POST", ONE .. ":setLegacyAbac", function(c)

@@ -9,6 +9,7 @@ local process = require "ws.process"
 local server = require "ws.server"
 local task = require "ws.task"
 local time = require "ws.time"
+local tokens = require "sandbox.tokens"
 
 local M = {}
 
@@ -51,7 +52,8 @@ local function status_of(cloud, address)
   return {
     endpoint = address.endpoint, tls_endpoint = address.tls_endpoint, registry = address.registry,
     charts = address.endpoint .. "/charts", kubernetes = clusters, kubeconfig = cloud.dir .. "/kubeconfig",
-    pid = address.pid, state = cloud.dir, provider = address.provider, version = address.version,
+    project = (tokens.default_project(cloud) or {}).projectId, pid = address.pid, state = cloud.dir,
+    provider = address.provider, version = address.version,
   }
 end
 

@@ -1,5 +1,6 @@
 --- IAM: service accounts with their keys and policies, custom roles, the roles that everybody has.
 local crypto = require "ws.crypto"
+local fs = require "ws.fs"
 local json = require "ws.json"
 local time = require "ws.time"
 local reply = require "sandbox.reply"
@@ -101,6 +102,15 @@ local function account_routes(cloud, s)
     return accounts:get(email) ~= nil
   end
 
+  --- The text of a private key: it is about to be given to whoever asked for it.
+  local function opened(key)
+    local path = ("%s/key-%s"):format(cloud.dir, crypto.random_hex(8))
+    assert(fs.write(path, key, { mode = 384, durable = false })) -- 0600
+    local text = assert(fs.read(path))
+    assert(fs.remove(path))
+    return text
+  end
+
   local function shown(key)
     return { name = key.name, keyAlgorithm = "KEY_ALG_RSA_2048", keyOrigin = "GOOGLE_PROVIDED", keyType = key.type,
       validAfterTime = key.created, validBeforeTime = "9999-12-31T23:59:59Z" }
@@ -111,7 +121,8 @@ local function account_routes(cloud, s)
   s:on("POST", ALL .. "/{account}/keys", function(c)
     local account = need(c)
     local id = crypto.random_hex(20)
-    local private, public = assert(crypto.rsa_generate(2048))
+    local pair = assert(crypto.x509.create { subject = account.uniqueId, days = 3650, key = "rsa" })
+    local private, public = opened(pair.key), pair.cert
     local key = keys:put(account.email .. "/" .. id, {
       name = ("%s/keys/%s"):format(account.name, id), public_key = public, created = time.rfc3339(),
       type = "USER_MANAGED",

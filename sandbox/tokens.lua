@@ -27,15 +27,12 @@ function M.grant(cloud, email, scope, lifetime)
   return { access_token = token, token_type = "Bearer", expires_in = math.floor(lifetime) }
 end
 
---- The project that stands first when no other is said: the oldest one.
+--- The project that is meant when no other is said.
 ---@param cloud sandbox.Cloud
 ---@return table? project
 function M.default_project(cloud)
-  local oldest
-  for _, project in ipairs((cloud.store:collection("projects"):list())) do
-    if not oldest or project.createTime < oldest.createTime then oldest = project end
-  end
-  return oldest
+  local setting = cloud.store:collection("settings"):get "default-project"
+  return setting and cloud:project(setting.id) or (cloud.store:collection("projects"):list())[1]
 end
 
 --- The e-mail address of the sandbox's own account.

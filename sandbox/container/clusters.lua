@@ -11,8 +11,8 @@ local versions = require "sandbox.container.versions"
 
 local M = {}
 
-local SCOPES = { "https://www.googleapis.com/auth/devstorage.read_only", "https://www.googleapis.com/auth/logging.write",
-  "https://www.googleapis.com/auth/monitoring" }
+local SCOPES = { "https://www.googleapis.com/auth/devstorage.read_only",
+  "https://www.googleapis.com/auth/logging.write", "https://www.googleapis.com/auth/monitoring" }
 
 --- The link of a network or subnetwork, from a name or any form of link.
 local function link_of(cloud, project, region, kind, given)
@@ -27,12 +27,11 @@ local function link_of(cloud, project, region, kind, given)
 end
 
 --- The zones in which a cluster in this location may have nodes. Fails the request for a location that does not exist.
-local function zones_of(project, location)
+local function zones_of(location)
   if catalog.region_of(location) then return { location }, catalog.region_of(location) end
   if not catalog.is_region(location) then
     reply.fail(400, "badRequest", ("Location \"%s\" does not exist."):format(location))
   end
-  assert(project)
   local zones = catalog.zones_of(location)
   return table.move(zones, 1, math.min(3, #zones), 1, {}), location
 end
@@ -143,7 +142,7 @@ function M.cluster(cloud, project, location, body)
   if type(name) ~= "string" or not name:find("^[a-z][a-z0-9-]*$") or name:find("-$") or #name > 40 then
     reply.fail(400, "badRequest", ("Invalid value for field \"cluster.name\": \"%s\"."):format(tostring(name)))
   end
-  local zones, region = zones_of(project, location)
+  local zones, region = zones_of(location)
   cluster.locations = cluster.locations and #cluster.locations > 0 and cluster.locations or json.array(zones)
   check_zones(cluster.locations, region)
   cluster.location, cluster.zone = location, location

@@ -1,5 +1,5 @@
---- The machines of a cluster: GKE makes instance groups, instances, disks and firewall rules in the project, and removes
---- them with the pool or cluster that they belong to.
+--- The machines of a cluster: GKE makes instance groups, instances, disks and firewall rules in the project, and
+--- removes them with the pool or cluster that they belong to.
 local crypto = require "ws.crypto"
 local json = require "ws.json"
 local links = require "sandbox.compute.links"
@@ -49,12 +49,13 @@ function M.create(compute, project, cluster, pool)
   pool.instanceGroupUrls = json.array {}
   for _, zone in ipairs(pool.locations) do
     local scope = ("projects/%s/zones/%s"):format(project, zone)
-    local group = compute:create(scope, "instanceGroups", { name = name .. "-grp", network = cluster.networkConfig.network,
-      subnetwork = cluster.networkConfig.subnetwork, description = "This instance group is controlled by Instance Group "
-        .. "Manager '" .. name .. "-grp'." })
+    local group = compute:create(scope, "instanceGroups", { name = name .. "-grp",
+      network = cluster.networkConfig.network, subnetwork = cluster.networkConfig.subnetwork,
+      description = ("This instance group is controlled by Instance Group Manager '%s-grp'."):format(name) })
     local members, wanted = json.array {}, math.min(pool.initialNodeCount or 1, MAX_NODES)
     for _ = 1, wanted do
-      members[#members + 1] = make_instance(compute, cluster, pool, scope, ("%s-%s"):format(name, crypto.random_hex(2)))
+      local machine = ("%s-%s"):format(name, crypto.random_hex(2))
+      members[#members + 1] = make_instance(compute, cluster, pool, scope, machine)
     end
     compute:of("instanceGroups"):update(links.key(group.selfLink), function(g) g._members = members end)
     local manager = compute:create(scope, "instanceGroupManagers", { name = name .. "-grp",
@@ -64,8 +65,8 @@ function M.create(compute, project, cluster, pool)
   end
 end
 
---- Removes the groups and machines of a pool. Links from elsewhere, such as a load balancer's, do not keep them: as with
---- GKE they dangle.
+--- Removes the groups and machines of a pool. Links from elsewhere, such as a load balancer's, do not keep them: as
+--- with GKE they dangle.
 ---@param compute sandbox.Compute
 ---@param pool table
 function M.delete(compute, pool)

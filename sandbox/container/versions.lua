@@ -9,7 +9,8 @@ local VERSIONS = { "1.34.1-gke.1829001", "1.33.5-gke.1308000", "1.32.9-gke.12070
 local DEFAULT = VERSIONS[2]
 local CHANNELS = { RAPID = 1, REGULAR = 2, STABLE = 3, EXTENDED = 4 }
 
---- The full version that a wish such as "1.33", "latest" or "-" stands for. Fails the request with 400 when there is none.
+--- The full version that a wish such as "1.33", "latest" or "-" stands for. Fails the request with 400 when there is
+--- none.
 ---@param wanted string?
 ---@param channel? string  of the cluster, for the default
 ---@return string
@@ -17,9 +18,8 @@ function M.resolve(wanted, channel)
   if not wanted or wanted == "" or wanted == "-" then return VERSIONS[CHANNELS[channel] or 2] end
   if wanted == "latest" then return VERSIONS[1] end
   for _, version in ipairs(VERSIONS) do
-    if version == wanted or version:sub(1, #wanted + 1) == wanted .. "." or version:sub(1, #wanted + 1) == wanted .. "-" then
-      return version
-    end
+    local next_character = version:sub(1, #wanted) == wanted and version:sub(#wanted + 1, #wanted + 1)
+    if next_character == "" or next_character == "." or next_character == "-" then return version end
   end
   reply.fail(400, "badRequest", ("Master version \"%s\" is unsupported."):format(wanted))
 end
