@@ -183,6 +183,7 @@ end
 
 function commands.serve(_, opts)
   opts.dir = require "sandbox".dir(opts)
+  opts.project_root = opts.project_root or require "ws.project".root()
   local ok, err = require "sandbox.daemon".serve(opts)
   if not ok then
     fail(err)
