@@ -22,7 +22,7 @@
 
 #define METATABLE "ws.server.Server"
 
-enum { WATCH_MS = 250, CONNECTION_LIMIT = 16384, BACKLOG = 1024 };
+enum { WATCH_MS = 250, CONNECTION_LIMIT = 16384, BACKLOG = 1024, SPINS = 64 };
 
 struct mhd_api mhd;
 
@@ -46,29 +46,43 @@ static void on_timer(uv_timer_t *timer)
 	run(timer->data);
 }
 
+static void on_idle(uv_idle_t *idle)
+{
+	run(idle->data);
+}
+
+/* Work that MHD has at once is done in the next turn of the loop, so that others get theirs: the client may be in this
+ * process. During a TLS handshake MHD claims to have work until the client has answered: SPINS turns, then a pause. */
 static void run(struct server *s)
 {
 	unsigned long long ms;
 	if (s->daemon == NULL)
 		return;
 	mhd.MHD_run(s->daemon);
-	if (mhd.MHD_get_timeout(s->daemon, &ms) == MHD_YES)
-		uv_timer_start(&s->timer, on_timer, ms, 0);
+	uv_idle_stop(&s->idle);
+	uv_timer_stop(&s->timer);
+	if (mhd.MHD_get_timeout(s->daemon, &ms) != MHD_YES)
+		return;
+	if (ms == 0 && (!s->tls || ++s->spins <= SPINS))
+		uv_idle_start(&s->idle, on_idle);
 	else
-		uv_timer_stop(&s->timer);
+		uv_timer_start(&s->timer, on_timer, ms > 0 ? ms : 1, 0);
 }
 
 void server_kick(struct server *s)
 {
+	s->spins = 0;
 	if (s->daemon != NULL)
-		uv_timer_start(&s->timer, on_timer, 0, 0);
+		uv_idle_start(&s->idle, on_idle);
 }
 
 static void on_poll(uv_poll_t *poll, int status, int events)
 {
 	(void)status;
 	(void)events;
-	run(poll->data);
+	struct server *s = poll->data;
+	s->spins = 0;
+	run(s);
 }
 
 /* MHD does not look at suspended connections, so a client that leaves while its handler works is found here.
@@ -148,6 +162,7 @@ static void stop(struct server *s)
 	uv_close((uv_handle_t *)&s->poll, on_handle_closed);
 	uv_close((uv_handle_t *)&s->timer, on_handle_closed);
 	uv_close((uv_handle_t *)&s->watch, on_handle_closed);
+	uv_close((uv_handle_t *)&s->idle, on_handle_closed);
 }
 
 /* ---- accept
@@ -377,7 +392,8 @@ static int start_daemon(struct server *s, const struct listen_opts *o, struct ws
 		{MHD_OPTION_HTTPS_MEM_KEY, 0, (void *)(uintptr_t)o->key},
 		{MHD_OPTION_END, 0, NULL},
 	};
-	if (o->cert != NULL)
+	s->tls = o->cert != NULL;
+	if (s->tls)
 		flags |= MHD_USE_TLS;
 	else
 		tls[0].option = MHD_OPTION_END;
@@ -408,8 +424,9 @@ static int watch_daemon(struct server *s, uv_loop_t *loop, struct ws_err *err)
 	}
 	uv_timer_init(loop, &s->timer);
 	uv_timer_init(loop, &s->watch);
-	s->poll.data = s->timer.data = s->watch.data = s;
-	s->open_handles = 3;
+	uv_idle_init(loop, &s->idle);
+	s->poll.data = s->timer.data = s->watch.data = s->idle.data = s;
+	s->open_handles = 4;
 	uv_poll_start(&s->poll, UV_READABLE, on_poll);
 	return 0;
 }

@@ -86,6 +86,7 @@ struct server {
 	struct MHD_Daemon *daemon;
 	uv_poll_t poll;   /* on MHD's epoll descriptor */
 	uv_timer_t timer; /* MHD's own timeouts */
+	uv_idle_t idle;   /* MHD has something to do at once */
 	uv_timer_t watch; /* looks for clients that left while their handler works */
 	struct request *requests;
 	struct request *events, *events_last; /* what accept() returns next */
@@ -94,6 +95,8 @@ struct server {
 	char *unix_path; /* owned; removed at the end */
 	int listen_fd;
 	unsigned open_handles, next_id;
+	unsigned spins; /* runs since MHD's epoll descriptor last had an event */
+	bool tls;
 	bool collected; /* the userdata is gone: free with the last handle */
 };
 
