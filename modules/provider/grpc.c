@@ -611,6 +611,8 @@ static int bind_socket(struct grpc_server *server, const char *path, struct ws_e
 	if (is_dead_socket(&address))
 		unlink(path);
 	int rc = uv_pipe_bind(&server->pipe, path);
+	if (rc == UV_EACCES && errno == ENOENT) /* libuv says so for a missing folder */
+		rc = UV_ENOENT;
 	if (rc == 0 && (chmod(path, 0600) != 0 || lstat(path, &st) != 0))
 		rc = -errno;
 	if (rc == 0) {

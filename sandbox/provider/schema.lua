@@ -10,7 +10,6 @@ local M = {}
 
 ---@class sandbox.provider.Attribute
 ---@field type table
----@field wire any  the type as in schema.json
 ---@field required boolean
 ---@field optional boolean
 ---@field computed boolean
@@ -34,14 +33,14 @@ local function compile_type(wire)
   return { kind = "object", attributes = attributes }
 end
 
+local function attribute_parts(entry)
+  if type(entry) == "string" then return entry:match("^(%a*) (%a+)$") end
+  return entry[1], entry[2]
+end
+
 local function compile_attribute(entry)
-  local flags, wire
-  if type(entry) == "string" then
-    flags, wire = entry:match("^(%a*) (%a+)$")
-  else
-    flags, wire = entry[1], entry[2]
-  end
-  local attribute = { wire = wire, type = compile_type(wire) }
+  local flags, wire = attribute_parts(entry)
+  local attribute = { type = compile_type(wire) }
   for flag in flags:gmatch("%a") do attribute[FLAGS[flag]] = true end
   return attribute
 end
@@ -67,21 +66,32 @@ local function compile_block(raw)
   return block
 end
 
-local raw
+local lines
 
-local function load_raw()
-  if not raw then
-    local text = assert(require "ws.engine".program_file("sandbox/provider/schema.json"))
-    raw = assert(json.decode(text))
+--- schema.json has one line for each schema, so that only those in use are decoded.
+local function load_lines()
+  if lines then return lines end
+  lines = { resources = {}, data = {} }
+  local text = assert(require "ws.engine".program_file("sandbox/provider/schema.json"))
+  local section
+  for line in text:gmatch("[^\n]+") do
+    local name, json_text = line:match('^"([%w_]+)":({.*}),?$')
+    if not name then
+      section = line:match('^"(%w+)":{$') or section
+    elseif name == "provider" then
+      lines.provider = json_text
+    else
+      lines[section][name] = json_text
+    end
   end
-  return raw
+  return lines
 end
 
 local function compiled(section)
   local done = {}
   return function(name)
-    local from = load_raw()[section][name]
-    if not done[name] and from then done[name] = compile_block(from) end
+    local from = load_lines()[section][name]
+    if not done[name] and from then done[name] = compile_block(assert(json.decode(from))) end
     return done[name]
   end
 end
@@ -99,7 +109,7 @@ local provider_block
 --- The schema of the provider's own configuration.
 ---@return sandbox.provider.Block
 function M.provider()
-  provider_block = provider_block or compile_block(load_raw().provider)
+  provider_block = provider_block or compile_block(assert(json.decode(load_lines().provider)))
   return provider_block
 end
 
@@ -113,36 +123,38 @@ end
 --- Names of all resource types, sorted.
 ---@return string[]
 function M.resource_names()
-  return sorted_keys(load_raw().resources)
+  return sorted_keys(load_lines().resources)
 end
 
 --- Names of all data sources, sorted.
 ---@return string[]
 function M.data_source_names()
-  return sorted_keys(load_raw().data)
+  return sorted_keys(load_lines().data)
 end
 
-local function block_message(block, description)
+--- A block of schema.json as the message that Terraform reads.
+local function block_message(raw, description)
   local attributes, nested = {}, {}
-  for _, name in ipairs(sorted_keys(block.attributes)) do
-    local a = block.attributes[name]
-    attributes[#attributes + 1] = {
-      name = name, type = json.encode(a.wire), required = a.required, optional = a.optional, computed = a.computed,
-      sensitive = a.sensitive, deprecated = a.deprecated, write_only = a.write_only,
-    }
+  for name, entry in pairs(raw.attributes or {}) do
+    local flags, wire = attribute_parts(entry)
+    local attribute = { name = name, type = type(wire) == "string" and '"' .. wire .. '"' or json.encode(wire) }
+    for flag in flags:gmatch("%a") do attribute[FLAGS[flag]] = true end
+    attributes[#attributes + 1] = attribute
   end
-  for _, name in ipairs(sorted_keys(block.blocks)) do
-    local b = block.blocks[name]
+  for name, b in pairs(raw.blocks or {}) do
     nested[#nested + 1] = {
-      type_name = name, block = block_message(b.block), nesting = NESTING[b.nesting], min_items = b.min, max_items = b.max,
+      type_name = name, block = block_message(b), nesting = NESTING[b.nesting], min_items = b.min, max_items = b.max,
     }
   end
   return { attributes = attributes, block_types = nested, description = description }
 end
 
-local function message(block, description)
-  return { version = block.version, block = block_message(block, description) }
+local function message(text, description)
+  local raw = assert(json.decode(text))
+  return { version = raw.version or 0, block = block_message(raw, description) }
 end
+
+local DESCRIPTION = "The sandbox's provider: resources of Google Cloud as wsrun's local sandbox keeps them."
 
 local reply
 
@@ -151,10 +163,10 @@ local reply
 function M.reply()
   if reply then return reply end
   local resources, data = {}, {}
-  for _, name in ipairs(M.resource_names()) do resources[name] = message(M.resource(name)) end
-  for _, name in ipairs(M.data_source_names()) do data[name] = message(M.data_source(name)) end
+  for name, text in pairs(load_lines().resources) do resources[name] = message(text) end
+  for name, text in pairs(load_lines().data) do data[name] = message(text) end
   reply = provider.encode("GetProviderSchema", {
-    provider = message(M.provider(), "The sandbox's provider: resources of Google Cloud as wsrun's local sandbox keeps them."),
+    provider = message(load_lines().provider, DESCRIPTION),
     resource_schemas = resources,
     data_source_schemas = data,
     server_capabilities = { get_provider_schema_optional = true },
