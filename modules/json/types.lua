@@ -20,13 +20,13 @@ function json.decode(text, opts) end
 
 --- Writes a value.
 ---
---- A table marked by `array` or `object` is what it says; a plain non-empty sequence is a list; any other plain table is
---- a map with sorted keys. Raises for what JSON cannot say: functions, NaN, tables with holes, strings that are not
+--- A table marked by `array` or `object` is what it says; a plain non-empty sequence is a list; any other plain table
+--- is a map with sorted keys. Raises for what JSON cannot say: functions, NaN, tables with holes, strings that are not
 --- UTF-8, more than 512 levels.
 ---@param value any
----@param opts? { indent?: integer, secrets?: boolean, invalid_utf8?: "refuse"|"replace" }  `indent`: spaces a level, default
----  all on one line. `secrets`: the value may hold secrets, and the result is a secret. `invalid_utf8 = "replace"`
----  writes U+FFFD for what is not UTF-8.
+---@param opts? { indent?: integer, secrets?: boolean, invalid_utf8?: "refuse"|"replace" }  `indent`: spaces a level,
+---  default all on one line. `secrets`: the value may hold secrets, and the result is a secret.
+---  `invalid_utf8 = "replace"` writes U+FFFD for what is not UTF-8.
 ---@return string text  or a secret
 function json.encode(value, opts) end
 

@@ -1,7 +1,7 @@
 --- Setting and removing single values of a YAML text; see `yaml.edit` and `yaml.remove`.
 ---
---- A change is broken down into changes of single entries, each made by ws.yaml.splice on the text as it is then. At the
---- end the whole text is read again, and must have the old value with exactly the change that was asked for.
+--- A change is broken down into changes of single entries, each made by ws.yaml.splice on the text as it is then. At
+--- the end the whole text is read again, and must have the old value with exactly the change that was asked for.
 local native = require "ws.yaml.native"
 local splice = require "ws.yaml.splice"
 local errors = require "ws.error"
@@ -90,7 +90,8 @@ local function wrap(path, n, value)
 end
 
 local function is_empty(node, text)
-  return node.style == "plain" and ({ [""] = true, ["~"] = true, null = true })[text:sub(node.start, node.stop - 1)] == true
+  local source = text:sub(node.start, node.stop - 1)
+  return node.style == "plain" and (source == "" or source == "~" or source == "null")
 end
 
 --- Sets one entry: replaces it, or adds it with what is missing above it.
@@ -185,13 +186,16 @@ function set_path(job, text, path, value)
   if not t then return nil, err end
   local old = get(t.value, path)
   if old ~= nil and same(old, value) then return text end
-  local kind = type(old) == "table" and type(value) == "table" and native.kind(old) == native.kind(value) and native.kind(old)
+  local kind = type(old) == "table" and type(value) == "table" and native.kind(old) == native.kind(value)
+    and native.kind(old)
   local entry = t.root and find(t, path)
   if kind and not (entry and entry.node and entry.node.style == "alias") then
     if kind == "array" and #old > 0 and #value > 0 then return set_list(job, text, path, old, value) end
     if kind == "object" and share_a_key(old, value) then return set_map(job, text, path, old, value) end
   end
-  if #path == 0 then return refuse(job, "unsupported", t.root, path, "replacing the whole text is no edit: write a new one") end
+  if #path == 0 then
+    return refuse(job, "unsupported", t.root, path, "replacing the whole text is no edit: write a new one")
+  end
   return set_entry(job, t, path, value)
 end
 

@@ -1,11 +1,6 @@
 local yaml = require "ws.yaml"
 local fs = require "ws.fs"
 
--- Texts are written here with lines in a table, so that what changes is seen.
-local function lines(...)
-  return table.concat({ ... }, "\n") .. "\n"
-end
-
 local random
 do
   local seed = 99
@@ -15,7 +10,8 @@ do
   end
 end
 
-local scalars = { "1", "true", "x y", "'it''s'", '"q\\n"', "é😀", "10.0.0.0/8", "~", '"#"', "a#b", "'# no comment'", "1.50" }
+local scalars = { "1", "true", "x y", "'it''s'", '"q\\n"', "é😀", "10.0.0.0/8", "~", '"#"', "a#b", "'# no comment'",
+  "1.50" }
 local comments = { "", "", "", " # c1", "  # é: [x", " # '" }
 
 --- A text with every style that people use: comments, blank lines, indentation, brackets, blocks, quotes.
@@ -120,15 +116,27 @@ end
 return function(test)
   test("a scalar is replaced in its place", function(t)
     for _, case in ipairs {
-      { "a: 1   # one\n", 2, "a: 2   # one\n" }, { "a: 'x' # c\n", "it's", "a: 'it''s' # c\n" },
-      { 'a: "x"\n', "plain", 'a: "plain"\n' }, { 'a: "x"\n', 'q"\\', 'a: "q\\"\\\\"\n' }, { "a: 'x'\n", 5, "a: 5\n" },
-      { "a: 'x'\n", "l\n", 'a: "l\\n"\n' }, { "a: x\n", "yes", 'a: "yes"\n' }, { "a: x\n", yaml.null, "a: null\n" },
-      { "a:\n", 1, "a: 1\n" }, { "a:   # c\n", 1, "a: 1   # c\n" }, { "a: x\n  y\nb: 1\n", "z", "a: z\nb: 1\n" },
-      { "a: é # ü\n", "ä", "a: ä # ü\n" }, { "\xef\xbb\xbfa: é\n", "ä", "\xef\xbb\xbfa: ä\n" },
+      { "a: 1   # one\n", 2, "a: 2   # one\n" },
+      { "a: 'x' # c\n", "it's", "a: 'it''s' # c\n" },
+      { 'a: "x"\n', "plain", 'a: "plain"\n' },
+      { 'a: "x"\n', 'q"\\', 'a: "q\\"\\\\"\n' },
+      { "a: 'x'\n", 5, "a: 5\n" },
+      { "a: 'x'\n", "l\n", 'a: "l\\n"\n' },
+      { "a: x\n", "yes", 'a: "yes"\n' },
+      { "a: x\n", yaml.null, "a: null\n" },
+      { "a:\n", 1, "a: 1\n" },
+      { "a:   # c\n", 1, "a: 1   # c\n" },
+      { "a: x\n  y\nb: 1\n", "z", "a: z\nb: 1\n" },
+      { "a: é # ü\n", "ä", "a: ä # ü\n" },
+      { "\xef\xbb\xbfa: é\n", "ä", "\xef\xbb\xbfa: ä\n" },
       { "a: |\n  x\n  y\n\nb: 1\n", "new\ntext\n", "a: |\n  new\n  text\n\nb: 1\n" },
-      { "a: |\n  x # y\n\nb: 1\n", "new", "a: new\n\nb: 1\n" }, { "a: 1", 2, "a: 2" }, { "--- # d\na: 1\n...\n", 2, "--- # d\na: 2\n...\n" },
-      { "a: 1.50\n", 1.5, "a: 1.50\n" }, { "a: 1\r\nb: 2\r\n", "x\ny\n", "a: |\r\n  x\r\n  y\r\nb: 2\r\n" },
-      { "{a: 1, b: 2}\n", "x, y", '{a: "x, y", b: 2}\n' }, { "{a: , b: 2}\n", 1, "{a: 1, b: 2}\n" },
+      { "a: |\n  x # y\n\nb: 1\n", "new", "a: new\n\nb: 1\n" },
+      { "a: 1", 2, "a: 2" },
+      { "--- # d\na: 1\n...\n", 2, "--- # d\na: 2\n...\n" },
+      { "a: 1.50\n", 1.5, "a: 1.50\n" },
+      { "a: 1\r\nb: 2\r\n", "x\ny\n", "a: |\r\n  x\r\n  y\r\nb: 2\r\n" },
+      { "{a: 1, b: 2}\n", "x, y", '{a: "x, y", b: 2}\n' },
+      { "{a: , b: 2}\n", 1, "{a: 1, b: 2}\n" },
     } do
       t:eq(t:ok(yaml.edit(case[1], { "a" }, case[2])), case[3], case[1])
     end
@@ -138,12 +146,19 @@ return function(test)
     for _, case in ipairs {
       { "a: 1 # c\nb: 2\n", { b = 1, c = { 1 } }, "a: # c\n  b: 1\n  c:\n    - 1\nb: 2\n" },
       { "a:\n  b: 1 # k\n  d: 2\n", { b = 1, e = 4 }, "a:\n  b: 1 # k\n  e: 4\n" },
-      { "a:\n  b: 1\n  d: 2\n", 5, "a: 5\n" }, { "a:\n  - 1 # x\n  - 2 # y\n  - 3 # z\n", { 1, 3 }, "a:\n  - 1 # x\n  - 3 # z\n" },
-      { "a:\n- 1 # x\n- 2\n", { 1, 4, 5 }, "a:\n- 1 # x\n- 4\n- 5\n" }, { "a: [1, 2]\n", { 2 }, "a: [2]\n" },
-      { "a: [1, 2]\n", { 1, 2, "a,b" }, 'a: [1, 2, "a,b"]\n' }, { "a: [1, 2,]\n", { 1, 2, 3 }, "a: [1, 2, 3]\n" },
-      { "a: []\n", { 1 }, "a: [1]\n" }, { "a:\n  - 1\n", yaml.array(), "a: []\n" }, { "a: x\n", {}, "a: {}\n" },
-      { "a: {b: 1}\n", { 1 }, "a: [1]\n" }, { "a:\n  b: 1\n", { "x" }, "a:\n  - x\n" },
-      { "a:\n  - k: 1\n    l: 2\n  - k: 3\n", { { k = 1, l = 5 }, { k = 3, m = 6 } }, "a:\n  - k: 1\n    l: 5\n  - k: 3\n    m: 6\n" },
+      { "a:\n  b: 1\n  d: 2\n", 5, "a: 5\n" },
+      { "a:\n  - 1 # x\n  - 2 # y\n  - 3 # z\n", { 1, 3 }, "a:\n  - 1 # x\n  - 3 # z\n" },
+      { "a:\n- 1 # x\n- 2\n", { 1, 4, 5 }, "a:\n- 1 # x\n- 4\n- 5\n" },
+      { "a: [1, 2]\n", { 2 }, "a: [2]\n" },
+      { "a: [1, 2]\n", { 1, 2, "a,b" }, 'a: [1, 2, "a,b"]\n' },
+      { "a: [1, 2,]\n", { 1, 2, 3 }, "a: [1, 2, 3]\n" },
+      { "a: []\n", { 1 }, "a: [1]\n" },
+      { "a:\n  - 1\n", yaml.array(), "a: []\n" },
+      { "a: x\n", {}, "a: {}\n" },
+      { "a: {b: 1}\n", { 1 }, "a: [1]\n" },
+      { "a:\n  b: 1\n", { "x" }, "a:\n  - x\n" },
+      { "a:\n  - k: 1\n    l: 2\n  - k: 3\n", { { k = 1, l = 5 }, { k = 3, m = 6 } },
+        "a:\n  - k: 1\n    l: 5\n  - k: 3\n    m: 6\n" },
     } do
       t:eq(t:ok(yaml.edit(case[1], { "a" }, case[2])), case[3], case[1])
     end
@@ -151,15 +166,20 @@ return function(test)
 
   test("what is missing gets a line, indented as its neighbours", function(t)
     for _, case in ipairs {
-      { "a: 1\n", { "b", "c" }, "x", "a: 1\nb:\n  c: x\n" }, { "a: 1", { "b" }, 2, "a: 1\nb: 2" },
-      { "", { "a" }, 1, "a: 1\n" }, { "# c\n", { "a", "b" }, 1, "# c\na:\n  b: 1\n" }, { "# c", { "a" }, 1, "# c\na: 1\n" },
+      { "a: 1\n", { "b", "c" }, "x", "a: 1\nb:\n  c: x\n" },
+      { "a: 1", { "b" }, 2, "a: 1\nb: 2" },
+      { "", { "a" }, 1, "a: 1\n" },
+      { "# c\n", { "a", "b" }, 1, "# c\na:\n  b: 1\n" },
+      { "# c", { "a" }, 1, "# c\na: 1\n" },
       { "a:\n    b: 1 # x\n\n# d\nd: 1\n", { "a", "c" }, 2, "a:\n    b: 1 # x\n    c: 2\n\n# d\nd: 1\n" },
       { "a:\n  b: 1\n  # c: 2\n\nd: 1\n", { "a", "c" }, 2, "a:\n  b: 1\n  # c: 2\n  c: 2\n\nd: 1\n" },
       { "a:\n- 1\n# of b\nb: 1\n", { "a", 2 }, 2, "a:\n- 1\n- 2\n# of b\nb: 1\n" },
       { "a:\n  # inside\n  b: |\n    x\n\nd: 1\n", { "a", "c" }, 2, "a:\n  # inside\n  b: |\n    x\n  c: 2\n\nd: 1\n" },
       { "l:\n  - n: 1\n  - n: 2\n", { "l", 1, "v" }, "x", "l:\n  - n: 1\n    v: x\n  - n: 2\n" },
-      { "a: 1\r\n", { "b" }, { 1 }, "a: 1\r\nb:\r\n  - 1\r\n" }, { "a: {}\n", { "a", "b", "c" }, 1, "a: {b: {c: 1}}\n" },
-      { "a:\nb: 1\n", { "a", "c" }, 1, "a:\n  c: 1\nb: 1\n" }, { "a: {x: 1}\n", { "a", "y z" }, true, "a: {x: 1, y z: true}\n" },
+      { "a: 1\r\n", { "b" }, { 1 }, "a: 1\r\nb:\r\n  - 1\r\n" },
+      { "a: {}\n", { "a", "b", "c" }, 1, "a: {b: {c: 1}}\n" },
+      { "a:\nb: 1\n", { "a", "c" }, 1, "a:\n  c: 1\nb: 1\n" },
+      { "a: {x: 1}\n", { "a", "y z" }, true, "a: {x: 1, y z: true}\n" },
       { "b: &b {x: 1}\na:\n  <<: *b\n  y: 2\n", { "a", "x" }, 3, "b: &b {x: 1}\na:\n  <<: *b\n  y: 2\n  x: 3\n" },
       { "a: 1", { "b" }, { "x\ny\n" }, "a: 1\nb:\n  - |\n    x\n    y\n" },
     } do
@@ -169,13 +189,20 @@ return function(test)
 
   test("removing takes the lines of the key", function(t)
     for _, case in ipairs {
-      { "a: 1\nb: 2\nc: 3", { "c" }, "a: 1\nb: 2" }, { "a: 1\r\nb: 2", { "b" }, "a: 1" },
-      { "x:\n  a: 1 # k\n  b: 2\n", { "x", "a" }, "x:\n  b: 2\n" }, { "x:\n  a: 1\ny: 1\n", { "x", "a" }, "x: {}\ny: 1\n" },
-      { "x: # c\n  - a\ny: 1\n", { "y" }, "x: # c\n  - a\n" }, { "x:\n  - a\ny: 1\n", { "x", 1 }, "x: []\ny: 1\n" },
+      { "a: 1\nb: 2\nc: 3", { "c" }, "a: 1\nb: 2" },
+      { "a: 1\r\nb: 2", { "b" }, "a: 1" },
+      { "x:\n  a: 1 # k\n  b: 2\n", { "x", "a" }, "x:\n  b: 2\n" },
+      { "x:\n  a: 1\ny: 1\n", { "x", "a" }, "x: {}\ny: 1\n" },
+      { "x: # c\n  - a\ny: 1\n", { "y" }, "x: # c\n  - a\n" },
+      { "x:\n  - a\ny: 1\n", { "x", 1 }, "x: []\ny: 1\n" },
       { "l:\n  - n: a\n    v: 1\n  - b\n", { "l", 1, "n" }, "l:\n  - v: 1\n  - b\n" },
-      { "l:\n  - n: a\n    v: 1\n  - b\n", { "l", 1 }, "l:\n  - b\n" }, { "l:\n  - n: a\n    v: 1\n  - b\n", { "l", 2 }, "l:\n  - n: a\n    v: 1\n" },
-      { "l: [1, 2, 3]\n", { "l", 2 }, "l: [1, 3]\n" }, { "l: [1, 2, 3]\n", { "l", 3 }, "l: [1, 2]\n" }, { "l: {a: 1}\n", { "l", "a" }, "l: {}\n" },
-      { "a: |\n  x\n  y\n\n# c\nb: 1\n", { "a" }, "\n# c\nb: 1\n" }, { "l:\n  - - 1\n    - 2\n", { "l", 1, 1 }, "l:\n  - - 2\n" },
+      { "l:\n  - n: a\n    v: 1\n  - b\n", { "l", 1 }, "l:\n  - b\n" },
+      { "l:\n  - n: a\n    v: 1\n  - b\n", { "l", 2 }, "l:\n  - n: a\n    v: 1\n" },
+      { "l: [1, 2, 3]\n", { "l", 2 }, "l: [1, 3]\n" },
+      { "l: [1, 2, 3]\n", { "l", 3 }, "l: [1, 2]\n" },
+      { "l: {a: 1}\n", { "l", "a" }, "l: {}\n" },
+      { "a: |\n  x\n  y\n\n# c\nb: 1\n", { "a" }, "\n# c\nb: 1\n" },
+      { "l:\n  - - 1\n    - 2\n", { "l", 1, 1 }, "l:\n  - - 2\n" },
     } do
       t:eq(t:ok(yaml.remove(case[1], case[2])), case[3], case[1])
     end
@@ -183,13 +210,19 @@ return function(test)
 
   test("what cannot be done alone is refused, saying why and where", function(t)
     for _, case in ipairs {
-      { "a: &x 1\nb: *x\n", { "a" }, "f.yaml:1:4: a: it has an anchor" }, { "a: &x 1\nb: *x\n", { "b" }, "2:4: b: it is an alias" },
+      { "a: &x 1\nb: *x\n", { "a" }, "f.yaml:1:4: a: it has an anchor" },
+      { "a: &x 1\nb: *x\n", { "b" }, "2:4: b: it is an alias" },
       { "a: &x {q: 1}\nb: *x\n", { "a", "q" }, "without changing other values" },
       { "a: &x\n  q: 1\nb: *x\n", { "a", "z" }, "1:4: a.z: the map or list around it has an anchor" },
-      { "a: &x {q: 1}\nb: *x\n", { "b", "q" }, "2:4: b: it is an alias" }, { "a: !!str 1\n", { "a" }, "it has a tag" },
-      { "a: [1,\n 2]\n", { "a", 3 }, "brackets around it span several lines" }, { "a: [1,\n 2]\n", { "a" }, "brackets span several lines" },
-      { "a:\n  b: 1\n  # c\n  d: 2\n", { "a" }, "comments inside" }, { "? a\n: 1\n", { "b" }, "written with '?'" },
-      { "a: 1\rb: 2\r", { "a" }, "neither LF nor CRLF" }, { "x\n", { "a" }, "not a map or list" }, { "a: 1\n", {}, "write a new one" },
+      { "a: &x {q: 1}\nb: *x\n", { "b", "q" }, "2:4: b: it is an alias" },
+      { "a: !!str 1\n", { "a" }, "it has a tag" },
+      { "a: [1,\n 2]\n", { "a", 3 }, "brackets around it span several lines" },
+      { "a: [1,\n 2]\n", { "a" }, "brackets span several lines" },
+      { "a:\n  b: 1\n  # c\n  d: 2\n", { "a" }, "comments inside" },
+      { "? a\n: 1\n", { "b" }, "written with '?'" },
+      { "a: 1\rb: 2\r", { "a" }, "neither LF nor CRLF" },
+      { "x\n", { "a" }, "not a map or list" },
+      { "a: 1\n", {}, "write a new one" },
       { "a:\n  <<: {x: 1}\n", { "a", "y" }, "nothing but <<" },
     } do
       local err = t:err("unsupported", yaml.edit(case[1], case[2], 7, { filename = "f.yaml" }))
@@ -255,8 +288,10 @@ return function(test)
           t:ok(not text:find("\r\n") or not changed:find("[^\r]\n"), changed)
         else
           refused = refused + 1
-          t:ok(err.message:find("comments? .* would be lost"), ("%s\n%s\n%s"):format(err.message, yaml.encode(new), text))
-          t:ok(type(new) == "table" or type(old) == "table" or err.message:find("comments inside"), err.message .. "\n" .. text)
+          t:ok(err.message:find("comments? .* would be lost"), ("%s\n%s\n%s"):format(err.message, yaml.encode(new),
+            text))
+          t:ok(type(new) == "table" or type(old) == "table" or err.message:find("comments inside"), err.message .. "\n"
+            .. text)
         end
         -- a new key beside it, and away again
         local added_path = table.move(path, 1, #path - 1, 1, {})

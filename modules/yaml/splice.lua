@@ -191,7 +191,8 @@ end
 local function add_to_flow(t, parent, part, value)
   local text = t.text
   if has_line_break(text, parent.start, parent.stop) then return nil, "the brackets around it span several lines" end
-  local entry = native.encode(parent.keys and native.object { [part] = value } or native.array { value }, { one_line = true })
+  local entry = native.encode(parent.keys and native.object { [part] = value } or native.array { value },
+    { one_line = true })
     :sub(2, -2)
   local last = parent.keys and parent.values[parent.order[#parent.order]] or parent.values[#parent.values]
   if not last then return splice(text, parent.start + 1, parent.stop - 1, entry) end
@@ -201,8 +202,8 @@ local function add_to_flow(t, parent, part, value)
   return splice(text, last.stop, last.stop + #before, before .. (comma and " " or ", ") .. entry)
 end
 
---- Behind the comment lines that follow directly and belong to the entries above: they are indented as far as these, and
---- no entry follows directly that is indented as far as they are.
+--- Behind the comment lines that follow directly and belong to the entries above: they are indented as far as these,
+--- and no entry follows directly that is indented as far as they are.
 local function behind_own_comments(text, at, indent)
   local stop, line, least = at, next_line(text, at), math.huge
   while true do
@@ -238,7 +239,8 @@ function M.add(t, parent, part, value, flow)
   local tail = text:sub(stop, at - 1)
   if tail:find("%S") and not tail:find("^%s+#") then return nil, "something else follows in the last line" end
   at = behind_own_comments(text, at, indent)
-  local entry = native.encode(parent.keys and native.object { [part] = value } or native.array { value }, { indent = indent })
+  local entry = native.encode(parent.keys and native.object { [part] = value } or native.array { value },
+    { indent = indent })
   entry = (" "):rep(indent) .. entry:gsub("\n$", "")
   return splice_value(t, at, at, t.eol .. entry:gsub("\n", t.eol), value)
 end

@@ -12,14 +12,18 @@ return function(test)
 
   test("scalars are typed as the core schema of YAML 1.2 says", function(t)
     for text, value in pairs {
-      ["1"] = 1, ["-1"] = -1, ["+12"] = 12, ["012"] = 12, ["0o17"] = 15, ["0x1F"] = 31, ["9223372036854775807"] = math.maxinteger,
+      ["1"] = 1, ["-1"] = -1, ["+12"] = 12, ["012"] = 12, ["0o17"] = 15, ["0x1F"] = 31,
+      ["9223372036854775807"] = math.maxinteger,
       ["-9223372036854775808"] = math.mininteger, ["9223372036854775808"] = 2.0 ^ 63, ["1.0"] = 1.0, [".5"] = 0.5,
-      ["5."] = 5.0, ["-1.5e3"] = -1500.0, ["1e3"] = 1000.0, [".inf"] = math.huge, ["-.INF"] = -math.huge, ["true"] = true,
+      ["5."] = 5.0, ["-1.5e3"] = -1500.0, ["1e3"] = 1000.0, [".inf"] = math.huge, ["-.INF"] = -math.huge,
+      ["true"] = true,
       ["False"] = false, ["yes"] = "yes", ["no"] = "no", ["On"] = "On", ["off"] = "off", ["y"] = "y", ["'1'"] = "1",
       ['"true"'] = "true", ["1.2.3"] = "1.2.3", ["1_000"] = "1_000", ["12:30"] = "12:30", ["2024-01-01"] = "2024-01-01",
       ["0b1"] = "0b1", ["0x"] = "0x", ["0o8"] = "0o8", ["."] = ".", ["-"] = { yaml.null }, ["- "] = { yaml.null },
-      ["1e"] = "1e", ["+.inf"] = math.huge, ["-.nan"] = "-.nan", ["!!str 12"] = "12", ["! 12"] = "12", ["!!float 1"] = 1.0,
-      ["trUe"] = "trUe", ["nULL"] = "nULL", ["NULL"] = yaml.null, ["~"] = yaml.null, [""] = yaml.null, ["# x"] = yaml.null,
+      ["1e"] = "1e", ["+.inf"] = math.huge, ["-.nan"] = "-.nan", ["!!str 12"] = "12", ["! 12"] = "12",
+      ["!!float 1"] = 1.0,
+      ["trUe"] = "trUe", ["nULL"] = "nULL", ["NULL"] = yaml.null, ["~"] = yaml.null, [""] = yaml.null,
+      ["# x"] = yaml.null,
       ["|\n a\n b\n"] = "a\nb\n", [">-\n a\n b\n"] = "a b", ['"\\u00e9\\0"'] = "é\0", ["[]"] = {}, ["{}"] = {},
     } do
       local got = read(text)
@@ -39,7 +43,8 @@ return function(test)
 
   test("aliases are copies, << merges", function(t)
     local v = read "a: &x {b: 1, c: [1]}\nd: *x\ne: {<<: *x, b: 2}\nf: {<<: [{q: 1}, *x, {q: 2}], z: 0}\n"
-    t:eq(json.encode(v), '{"a":{"b":1,"c":[1]},"d":{"b":1,"c":[1]},"e":{"b":2,"c":[1]},"f":{"z":0,"q":1,"b":1,"c":[1]}}')
+    t:eq(json.encode(v),
+      '{"a":{"b":1,"c":[1]},"d":{"b":1,"c":[1]},"e":{"b":2,"c":[1]},"f":{"z":0,"q":1,"b":1,"c":[1]}}')
     v.d.c[1], v.d.new = 5, 6
     t:eq(v.a, { b = 1, c = { 1 } })
     t:eq(v.e.c, { 1 })
@@ -53,13 +58,15 @@ return function(test)
       ["a: 1\né: 2\nb: [{x: {y: 1}}]\n? é\n: 1\n"] = '4:3: the key "é" is in this map already',
       ["a:\n  b: 1\n\tc: 2"] = "3:1: a tab at the beginning of a line",
       ["a: [1, 2"] = "2:1: did not find expected ',' or ']'", ["a: *no"] = "1:4: alias *no: there is no such anchor",
-      ["a: &a [*a]"] = "1:8: alias *a is part of what it stands for", ["a: !foo b"] = "1:4: the tag !foo is not supported",
+      ["a: &a [*a]"] = "1:8: alias *a is part of what it stands for",
+      ["a: !foo b"] = "1:4: the tag !foo is not supported",
       ["a: 1\n---\nb: 2\n"] = "2:1: a second document", ["? [a]\n: b"] = "1:3: a key has to be a string",
       ["a: 'x"] = "1:6: found unexpected end of stream", ["a: b: c"] = "1:5: mapping values are not allowed",
       ["a: 1\nb: \xff\n"] = "2:4: not readable as UTF-8", ["!!int x"] = '1:1: "x" is no !!int',
       ["!!map [1]"] = "1:1: the tag tag:yaml.org,2002:map is not supported", ["a: {<<: 1}"] = "1:5: << takes a map",
       ["a: {<<: [1]}"] = "1:5: << takes a map", ["{<<: {a: 1}, <<: {b: 1}}"] = '1:14: the key "<<" is in this map',
-      ["a: @x"] = "1:4: found character that cannot start any token", ["a:\n - b\n c: d"] = "3:2: did not find expected",
+      ["a: @x"] = "1:4: found character that cannot start any token",
+      ["a:\n - b\n c: d"] = "3:2: did not find expected",
       ["!!binary aGk="] = "1:1: the tag", ["a: \1"] = "1:4: not readable",
     } do
       local err = t:err("parse", yaml.decode(text))
@@ -97,7 +104,8 @@ return function(test)
   end)
 
   test("texts look as people write them", function(t)
-    t:eq(yaml.encode { a = { b = { 1, { c = 2, d = { 3 } }, { { 4 }, {} } } }, e = "", f = yaml.array(), g = yaml.null },
+    t:eq(yaml.encode { a = { b = { 1, { c = 2, d = { 3 } }, { { 4 }, {} } } }, e = "", f = yaml.array(),
+      g = yaml.null },
       [[
 a:
   b:
@@ -135,15 +143,20 @@ script: |
   end)
 
   test("strings are quoted when a reader could take them for something else", function(t)
-    for _, s in ipairs { "yes", "No", "on", "y", "true", "null", "~", "", "1", "1.5", "0644", "1e3", "0x1F", "0b1", "1_000",
-      "12:30", "2024-01-01", "2024-01-01T10:00:00Z", ".inf", "-.inf", ".NaN", "+1", "-1", ".5", "5.", "=", "<<", "- x", "-",
-      "---", "a: b", "a:", "a #b", "#a", "@a", "`a", "*a", "&a", "!a", "|", ">", "%a", "'a'", '"a"', "[a]", "{a}", "?", ", a",
+    for _, s in ipairs { "yes", "No", "on", "y", "true", "null", "~", "", "1", "1.5", "0644", "1e3", "0x1F", "0b1",
+    "1_000",
+      "12:30", "2024-01-01", "2024-01-01T10:00:00Z", ".inf", "-.inf", ".NaN", "+1", "-1", ".5", "5.", "=", "<<", "- x",
+      "-",
+      "---", "a: b", "a:", "a #b", "#a", "@a", "`a", "*a", "&a", "!a", "|", ">", "%a", "'a'", '"a"', "[a]", "{a}", "?",
+      ", a",
       " a", "a ", "a\tb", "\n", "\1", "\127", "\u{85}", "\u{2028}", "\u{feff}a", "a\r\nb", "...", "\0", "a\0", } do
       local text = yaml.encode(s)
       t:ok(text:find('^".*"\n$'), s .. " → " .. text)
     end
-    for _, s in ipairs { "a", "dev-seb", "1.4.2", "v1.18.2", "10.32.0.0/13", "203.0.113.10", "--flag", "a b", "a:b", "a#b",
-      "é😀", "/x", "user:seb@example.com", "https://a.b/c?d=e&f", "POSTGRES_16", "12ab", "_x", "<a>", "100m", "$x", "(a)" } do
+    for _, s in ipairs { "a", "dev-seb", "1.4.2", "v1.18.2", "10.32.0.0/13", "203.0.113.10", "--flag", "a b", "a:b",
+    "a#b",
+      "é😀", "/x", "user:seb@example.com", "https://a.b/c?d=e&f", "POSTGRES_16", "12ab", "_x", "<a>", "100m", "$x",
+        "(a)" } do
       t:eq(yaml.encode(s), s .. "\n")
     end
   end)
@@ -154,7 +167,8 @@ script: |
       seed = (seed * 6364136223846793005 + 1442695040888963407)
       return (seed >> 33) % n
     end
-    local pieces = { "a", "b: ", " #", "\n", "- ", "é", '"', "'", "\\", "1", ".", " ", "\t", "{", "]", ",", "&x", "\r", "\0",
+    local pieces = { "a", "b: ", " #", "\n", "- ", "é", '"', "'", "\\", "1", ".", " ", "\t", "{", "]", ",", "&x",
+      "\r", "\0",
       "yes", "0x", ":", "?", "|", ">", "%", "\u{2028}", "\u{85}", "😀", "e", "-", "\n\n", "  ", "~" }
     local function value(depth)
       local kind = random(depth > 3 and 6 or 9)

@@ -26,13 +26,14 @@ function yaml.decode_all(text, opts) end
 --- Writes a value in block style. Raises for what YAML cannot say: functions, tables with holes, strings that are not
 --- UTF-8, more than 256 levels, keys of more than 200 bytes.
 ---@param value any  see `json.encode` for how tables are told apart
----@param opts? { secrets?: boolean, indent?: integer, one_line?: boolean }  `secrets`: the value may hold secrets, and the
----  result is a secret. `indent`: spaces before the lines after the first. `one_line`: in flow style, without line break.
+---@param opts? { secrets?: boolean, indent?: integer, one_line?: boolean }  `secrets`: the value may hold secrets, and
+---  the result is a secret. `indent`: spaces before the lines after the first. `one_line`: in flow style, without line
+---  break.
 ---@return string text  or a secret
 function yaml.encode(value, opts) end
 
---- Where the parts of a text are; `load_marked` is the public form. Node: line, column, start, stop (bytes), style, anchor,
---- tag, values, and for maps keys, order, merge.
+--- Where the parts of a text are; `load_marked` is the public form. Node: line, column, start, stop (bytes), style,
+--- anchor, tag, values, and for maps keys, order, merge.
 ---@param text string  one that `decode` accepts
 ---@return table? node  nil without an error for an empty text
 ---@return ws.Error? err

@@ -84,8 +84,8 @@ function M.load_marked(text, opts)
 end
 
 --- Sets one value of a text. Only the bytes of that value change: comments, blank lines, the quotes and order of the
---- neighbours and line ends stay. A key that is missing gets a line of its own, indented as its neighbours, maps above it
---- that are missing as well. The result is read again and proved to differ in this value only.
+--- neighbours and line ends stay. A key that is missing gets a line of its own, indented as its neighbours, maps above
+--- it that are missing as well. The result is read again and proved to differ in this value only.
 ---
 --- ```lua
 --- local yaml = require "ws.yaml"
@@ -97,8 +97,8 @@ end
 ---@param value any
 ---@param opts? { filename?: string }
 ---@return string? text
----@return ws.Error? err  kinds `parse`, `not_found` (a list has no such index), `unsupported` (it cannot be done without
----  changing something else; the message says why)
+---@return ws.Error? err  kinds `parse`, `not_found` (a list has no such index), `unsupported` (it cannot be done
+---  without changing something else; the message says why)
 function M.edit(text, path, value, opts)
   if value == nil then error("edit: no value; use remove, or yaml.null", 2) end
   return require "ws.yaml.edit".set(text, path, value, opts)

@@ -14,6 +14,25 @@ local M = {}
 ---@type ws.schema.Type
 M.schema = require "lib.manifest_schema"
 
+--- The schema as JSON Schema: manifests/schema.json is this text.
+---@return string json
+function M.json_schema()
+  local value = require "ws.schema.json"(M.schema, { title = "Manifest of a platform" })
+  return require "ws.json".encode(value, { indent = 2 }) .. "\n"
+end
+
+local BEGIN, END = "<!-- keys: written by tools/manifest.lua -->\n", "<!-- end of keys -->"
+
+--- docs/manifest.md with its tables of keys as the schema has them now.
+---@param page string  the page as it is
+---@return string page
+function M.documentation(page)
+  local _, from = page:find(BEGIN, 1, true)
+  local to = page:find(END, 1, true)
+  if not from or not to then error("docs/manifest.md has lost the marks between which its tables stand", 2) end
+  return page:sub(1, from) .. "\n" .. require "ws.schema.markdown"(M.schema) .. "\n" .. page:sub(to)
+end
+
 -- manifest → { path, shown, marks }
 local known = setmetatable({}, { __mode = "k" })
 
@@ -91,8 +110,8 @@ end
 ---@param name string  name in manifests/, or a path
 ---@param opts? { root?: string }  the project's folder; default: the project's root
 ---@return table? manifest  with the keys of the YAML, and `path`
----@return ws.Error? err  kinds `not_found` (with the names that there are), `parse`, `invalid` (with every problem, each
----  with file, line and column), and those of reading a file
+---@return ws.Error? err  kinds `not_found` (with the names that there are), `parse`, `invalid` (with every problem,
+---  each with file, line and column), and those of reading a file
 function M.load(name, opts)
   if type(name) ~= "string" or name == "" then error("manifest.load: a name or path expected", 2) end
   local root = opts and opts.root or require "ws.project".root()
@@ -162,8 +181,8 @@ end
 ---@param path (string|integer)[]
 ---@param value any
 ---@return true? ok
----@return ws.Error? err  kinds `invalid` (the schema refuses the value), `unsupported` (the text cannot be changed there),
----  `no_space` and others of writing a file; the file is as it was then
+---@return ws.Error? err  kinds `invalid` (the schema refuses the value), `unsupported` (the text cannot be changed
+---  there), `no_space` and others of writing a file; the file is as it was then
 function M.set(m, path, value)
   return change(m, "manifest.set", path, function(text, opts) return yaml.edit(text, path, value, opts) end)
 end

@@ -1,5 +1,5 @@
--- What the texts of a manifest look like: each as a Lua pattern or function, as a regular expression for JSON Schema, and
--- in words.
+-- What the texts of a manifest look like: each as a Lua pattern or function, as a regular expression for JSON Schema,
+-- and in words.
 
 -- "lp-nodes-<name>" is the account with the longest name, and Google allows 30 characters.
 local LONGEST_NAME = 30 - #"lp-nodes-"
@@ -64,7 +64,8 @@ return {
   },
   gke_version = {
     match = function(text)
-      return text == "latest" or text:find("^1%.%d+$") or text:find("^1%.%d+%.%d+$") or text:find("^1%.%d+%.%d+%-gke%.%d+$")
+      return text == "latest" or text:find("^1%.%d+$") or text:find("^1%.%d+%.%d+$")
+        or text:find("^1%.%d+%.%d+%-gke%.%d+$")
     end,
     regex = "^(latest|1\\.[0-9]+(\\.[0-9]+(-gke\\.[0-9]+)?)?)$",
     allowed = 'version such as "1.33", "1.33.4" or "1.33.4-gke.1134000", or latest',
@@ -87,7 +88,8 @@ return {
     allowed = "instance type such as db-f1-micro or db-custom-4-15360",
   },
   machine = {
-    match = "^%l[%l%d]*%-[%l%d-]+$", regex = "^[a-z][a-z0-9]*-[a-z0-9-]+$", allowed = "machine type such as e2-standard-2",
+    match = "^%l[%l%d]*%-[%l%d-]+$", regex = "^[a-z][a-z0-9]*-[a-z0-9-]+$",
+    allowed = "machine type such as e2-standard-2",
   },
   image = {
     match = "^[^/ ]+/?[^ ]*$", regex = "^[^/ ]+(/[^/ ]+)*$", allowed = "image such as debian-cloud/debian-12",
@@ -101,11 +103,15 @@ return {
   },
   domain = {
     match = function(text) return text:find("^[%l%d][%l%d.-]*%.%l%l+$") and not text:find("..", 1, true) end,
-    regex = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$", allowed = "domain such as app.example.com, without wildcard",
+    regex = "^([a-z0-9]([a-z0-9-]*[a-z0-9])?\\.)+[a-z]{2,}$",
+    allowed = "domain such as app.example.com, without wildcard",
   },
   email = { match = "^[^@%s]+@[^@%s]+%.[^@%s]+$", regex = "^[^@ ]+@[^@ ]+\\.[^@ ]+$", allowed = "e-mail address" },
   member = {
-    match = function(text) return text:find("^user:.+@") or text:find("^group:.+@") or text:find("^serviceAccount:.+@") end,
+    match = function(text)
+      local kind = text:match("^(%a+):.+@.")
+      return kind == "user" or kind == "group" or kind == "serviceAccount"
+    end,
     regex = "^(user|group|serviceAccount):.+@.+$",
     allowed = "user:ADDRESS, group:ADDRESS or serviceAccount:ADDRESS",
   },
@@ -115,11 +121,14 @@ return {
     regex = "^(https?|oci|gs)://", allowed = "address that begins with https://, oci:// or gs://",
   },
   file = {
-    match = function(text) return text ~= "" and not text:find("^/") and not ("/" .. text .. "/"):find("/../", 1, true) end,
+    match = function(text)
+      return text ~= "" and not text:find("^/") and not ("/" .. text .. "/"):find("/../", 1, true)
+    end,
     regex = "^[^/].*$", allowed = "path in the project, without .. and not absolute",
   },
   registry = {
-    match = "^[%l%d][%l%d.:-]*%.[%l%d.:-]+/?[%w._/-]*$", regex = "^[a-z0-9][a-z0-9.:-]*\\.[a-z0-9.:-]+(/[A-Za-z0-9._-]+)*$",
+    match = "^[%l%d][%l%d.:-]*%.[%l%d.:-]+/?[%w._/-]*$",
+    regex = "^[a-z0-9][a-z0-9.:-]*\\.[a-z0-9.:-]+(/[A-Za-z0-9._-]+)*$",
     allowed = "registry with its folder, such as eu.gcr.io/livingpackets-sandbox",
   },
 }

@@ -51,7 +51,8 @@ local function check_room(infra, report)
   if not (max and pods and nodes) then return end
   local by_pods, by_nodes = 1 << math.max(0, 24 - pods.prefix), (1 << (32 - nodes.prefix)) - 4
   if max > by_pods then
-    report({ "gke", "max" }, ("%d nodes, and range-ip-pod has room for %d: GKE gives each node a /24"):format(max, by_pods))
+    report({ "gke", "max" }, ("%d nodes, and range-ip-pod has room for %d: GKE gives each node a /24"):format(max,
+      by_pods))
   elseif max > by_nodes then
     report({ "gke", "max" }, ("%d nodes, and range-ip has room for %d"):format(max, by_nodes))
   end
@@ -90,15 +91,18 @@ local cloudsql = s.record {
       { "enabled", s.boolean { doc = "Whether there are backups.", otherwise = "true" } },
       { "start-time", text("time", { doc = "Begin, in UTC.", otherwise = "02:00" }) },
       { "retained", s.integer { min = 1, max = 365, doc = "Number of backups that are kept.", otherwise = "7" } },
-      { "location", s.string { doc = "Region or multi-region that keeps them, such as eu.", otherwise = "Google chooses" } },
-      { "point-in-time-recovery", s.boolean { doc = "Any second of the last days can be restored.", otherwise = "false" } },
+      { "location", s.string { doc = "Region or multi-region that keeps them, such as eu.",
+        otherwise = "Google chooses" } },
+      { "point-in-time-recovery", s.boolean { doc = "Any second of the last days can be restored.",
+        otherwise = "false" } },
       { "log-retention-days", s.integer { min = 1, max = 35, doc = "Days of which any second can be restored.",
         otherwise = "7" } },
     } } },
     { "replicas", s.integer { min = 0, max = 10, doc = "Read replicas, each a server of its own.", otherwise = "0" } },
     { "deletion-protection", s.boolean { otherwise = "false",
       doc = "While true, Terraform and Google refuse to delete the server." } },
-    { "maintenance", s.record { doc = "When Google may maintain the server, in UTC.", otherwise = "Sunday at 3", fields = {
+    { "maintenance", s.record { doc = "When Google may maintain the server, in UTC.", otherwise = "Sunday at 3",
+      fields = {
       { "day", s.integer { min = 1, max = 7, doc = "1 is Monday.", otherwise = "7" } },
       { "hour", s.integer { min = 0, max = 23, doc = "Hour of the day.", otherwise = "3" } },
     } } },
@@ -108,7 +112,8 @@ local cloudsql = s.record {
   check = function(sql, report)
     local limit = sql["disk-limit"]
     if limit and limit ~= 0 and sql["disk-size"] and limit < sql["disk-size"] then
-      report({ "disk-limit" }, ("%d is less than disk-size (%d); 0 means without limit"):format(limit, sql["disk-size"]))
+      report({ "disk-limit" }, ("%d is less than disk-size (%d); 0 means without limit"):format(limit,
+        sql["disk-size"]))
     end
   end,
 }
@@ -120,7 +125,8 @@ local gke = s.record {
       doc = "Version of the masters at least; the release channel may be ahead." }) },
     { "release-channel", s.enum { one_of = { "RAPID", "REGULAR", "STABLE", "EXTENDED" }, otherwise = "REGULAR",
       doc = "How early Google upgrades masters and nodes." } },
-    { "maintenance-start", text("time", { doc = "Begin of the daily maintenance of four hours, in UTC.", otherwise = "03:00" }) },
+    { "maintenance-start", text("time", { doc = "Begin of the daily maintenance of four hours, in UTC.",
+      otherwise = "03:00" }) },
     { "zones", s.list { of = text("zone", {}), unique = true, doc = "Zones of the nodes.",
       otherwise = "three zones of the region" } },
     { "instance-type", text("machine", { doc = "Machine type of the nodes.", otherwise = "e2-standard-2" }) },
@@ -235,7 +241,9 @@ local infrastructure = s.record {
     local seen = {}
     for i, entry in ipairs(infra.namespaces or {}) do
       local name = namespace_name(entry)
-      if name and seen[name] then report({ "namespaces", i }, ("the namespace %s is in this list already"):format(name)) end
+      if name and seen[name] then
+        report({ "namespaces", i }, ("the namespace %s is in this list already"):format(name))
+      end
       if name then seen[name] = true end
     end
   end,
@@ -362,7 +370,8 @@ return s.record {
     { "gcp-project", text("project", { required = true, doc = "Google Cloud project." }) },
     { "region", text("region", { required = true, doc = "Region." }) },
     { "remote-bucket", text("bucket", { required = true, doc = "Bucket of the Terraform states." }) },
-    { "prefix-bucket", text("folder", { doc = "Folder of the states in that bucket.", otherwise = "the top of the bucket" }) },
+    { "prefix-bucket", text("folder", { doc = "Folder of the states in that bucket.",
+      otherwise = "the top of the bucket" }) },
     { "charts-bucket", text("bucket", { doc = "Bucket of the applications' charts; needed when one has a chart." }) },
     { "images-registry", text("registry", { doc = "Registry of the applications' images.",
       otherwise = "eu.gcr.io/<gcp-project>" }) },

@@ -1,8 +1,8 @@
 --- Declared schemas: what a value may be, its defaults and its documentation, said once.
 ---
 --- A schema is made of types; `record` names its fields in order. `check` reports all problems of a value at once, each
---- with its place in the text that it was read from. `ws.schema.json` and `ws.schema.markdown` write the same schema for
---- editors and for people.
+--- with its place in the text that it was read from. `ws.schema.json` and `ws.schema.markdown` write the same schema
+--- for editors and for people.
 ---
 --- ```lua
 --- local s = require "ws.schema"
@@ -169,7 +169,9 @@ local allowed = {
     end
     return (t.single and "address, or " or "") .. "range" .. sizes .. " such as 10.32.0.0/" .. (t.most or 20)
   end,
-  list = function(t) return (t.min and ("list with at least %d entries: "):format(t.min) or "list: ") .. M.allowed(t.of) end,
+  list = function(t)
+    return (t.min and ("list with at least %d entries: "):format(t.min) or "list: ") .. M.allowed(t.of)
+  end,
   map = function(t) return t.of.kind == "any" and "map" or "map of " .. M.allowed(t.of) end,
   record = function(t)
     local names = {}

@@ -59,7 +59,8 @@ end
 
 function Check:wrong(t, value, path, hint)
   self.bad[schema.path_text(path)] = true
-  self:report(path, ("found %s, allowed: %s%s"):format(found(t, value), schema.allowed(t), hint and " (" .. hint .. ")" or ""))
+  self:report(path, ("found %s, allowed: %s%s"):format(found(t, value), schema.allowed(t), hint and " (" .. hint .. ")"
+    or ""))
 end
 
 local function matches(format, text)
@@ -262,8 +263,8 @@ function crossing.either(self, t, value, path)
   return self:cross(alternative(t, value), value, path)
 end
 
---- Calls the checks of records, innermost first. They see those parts of the value that are right by themselves: a wrong
---- field is absent, a wrong entry of a list false. So one problem does not hide another.
+--- Calls the checks of records, innermost first. They see those parts of the value that are right by themselves: a
+--- wrong field is absent, a wrong entry of a list false. So one problem does not hide another.
 function Check:cross(t, value, path)
   if self.bad[schema.path_text(path)] then return nil end
   local visit = crossing[t.kind]
