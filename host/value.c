@@ -388,7 +388,7 @@ lua_Integer ws_map_end(struct ws_values *v, struct ws_part *p)
 	uint64_t hash = p->done == 0 && n <= WS_SHAPE_KEYS ? hash_keys(L, first, n, keys) : 0;
 	unsigned at = (unsigned)(hash >> 58);
 	bool known = hash != 0 && v->hash[at] == hash && v->count[at] == n &&
-		(n == 0 || memcmp(v->keys[at], keys, (size_t)n * sizeof *keys) == 0);
+		     (n == 0 || memcmp(v->keys[at], keys, (size_t)n * sizeof *keys) == 0);
 	if (known) { /* the keys were found to differ when the metatable was made */
 		lua_createtable(L, 0, n);
 		lua_replace(L, p->slot);

@@ -24,7 +24,7 @@ struct parser {
 	lua_State *L;
 	const char *start, *p, *end;
 	int depth;
-	const char *at;          /* where the text is wrong */
+	const char *at; /* where the text is wrong */
 	const char *what;
 	struct ws_buf *unescaped; /* of the string with escapes that is being read */
 	struct ws_values values;
@@ -186,8 +186,8 @@ static bool push_float(struct parser *s, const char *begin)
  * floating point numbers accurately", 1990). */
 static bool push_exact(lua_State *L, bool negative, uint64_t digits, int exponent)
 {
-	static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13,
-		1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+	static const double powers[] = {1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14,
+		1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
 	if (digits > (UINT64_C(1) << 53) || exponent < -22 || exponent > 22)
 		return false;
 	double d = exponent < 0 ? (double)digits / powers[-exponent] : (double)digits * powers[exponent];
@@ -409,8 +409,8 @@ static void describe(const struct parser *s, const char *filename, struct ws_err
 		}
 	}
 	size_t column = ws_utf8_count(line_start, (size_t)(s->at - line_start)) + 1;
-	ws_err_set(err, "parse", "%s%s%zu:%zu: %s", filename ? filename : "", filename ? ":" : "", line, column,
-		s->what);
+	ws_err_set(
+		err, "parse", "%s%s%zu:%zu: %s", filename ? filename : "", filename ? ":" : "", line, column, s->what);
 }
 
 int ws_json_decode(lua_State *L, int idx, const char *filename, struct ws_err *err)

@@ -78,7 +78,8 @@ static size_t write_special(struct writer *w, const char *p, const char *end)
 			return n;
 		}
 		if (!w->style->replace_invalid)
-			luaL_error(w->L, "json.encode: a string is not UTF-8; { invalid_utf8 = \"replace\" } writes U+FFFD");
+			luaL_error(w->L,
+				"json.encode: a string is not UTF-8; { invalid_utf8 = \"replace\" } writes U+FFFD");
 		add(w, "\xef\xbf\xbd", 3);
 	} else if (c < 0x20 && letters[c] == 'u') {
 		char text[7];

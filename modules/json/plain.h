@@ -21,8 +21,8 @@ static inline const char *ws_json_skip_plain(const char *p, const char *end)
 	while (end - p >= 8) {
 		uint64_t w;
 		memcpy(&w, p, 8);
-		uint64_t special = w | WS_HAS_ZERO(w ^ WS_REPEAT('"')) | WS_HAS_ZERO(w ^ WS_REPEAT('\\')) |
-			(w - WS_REPEAT(0x20));
+		uint64_t special =
+			w | WS_HAS_ZERO(w ^ WS_REPEAT('"')) | WS_HAS_ZERO(w ^ WS_REPEAT('\\')) | (w - WS_REPEAT(0x20));
 		if (special & WS_REPEAT(0x80))
 			break;
 		p += 8;

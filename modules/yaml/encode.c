@@ -58,7 +58,7 @@ static void new_line(struct writer *w, int indent)
 static bool is_break_of_yaml11(const char *p, size_t n)
 {
 	return (n == 2 && memcmp(p, "\xc2\x85", 2) == 0) ||
-		(n == 3 && (memcmp(p, "\xe2\x80\xa8", 3) == 0 || memcmp(p, "\xe2\x80\xa9", 3) == 0));
+	       (n == 3 && (memcmp(p, "\xe2\x80\xa8", 3) == 0 || memcmp(p, "\xe2\x80\xa9", 3) == 0));
 }
 
 static void check_utf8(struct writer *w, const char *s, size_t len)
@@ -139,7 +139,7 @@ static void write_string(struct writer *w, const char *s, size_t len, int indent
 	if (!w->style->one_line && place != AT_START && fits_block(s, len))
 		write_block(w, s, len, indent);
 	else if (memchr(s, 0, len) == NULL && ws_yaml_plain_string(s, len) &&
-		!(w->style->one_line && strpbrk(s, ",[]{}") != NULL))
+		 !(w->style->one_line && strpbrk(s, ",[]{}") != NULL))
 		add(w, s, len);
 	else
 		write_quoted(w, s, len);

@@ -83,8 +83,10 @@ static void push_node(struct marker *m, const char *style, const yaml_char_t *an
 static void push_scalar(struct marker *m)
 {
 	static const char *const styles[] = {[YAML_PLAIN_SCALAR_STYLE] = "plain",
-		[YAML_SINGLE_QUOTED_SCALAR_STYLE] = "single", [YAML_DOUBLE_QUOTED_SCALAR_STYLE] = "double",
-		[YAML_LITERAL_SCALAR_STYLE] = "literal", [YAML_FOLDED_SCALAR_STYLE] = "folded"};
+		[YAML_SINGLE_QUOTED_SCALAR_STYLE] = "single",
+		[YAML_DOUBLE_QUOTED_SCALAR_STYLE] = "double",
+		[YAML_LITERAL_SCALAR_STYLE] = "literal",
+		[YAML_FOLDED_SCALAR_STYLE] = "folded"};
 	const yaml_event_t *e = &m->r->event;
 	push_node(m, styles[e->data.scalar.style], e->data.scalar.anchor, e->data.scalar.tag);
 }

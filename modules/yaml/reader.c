@@ -96,9 +96,11 @@ void ws_yaml_problem(const struct ws_yaml_reader *r, const char *filename, struc
 	if (p->error == YAML_MEMORY_ERROR) {
 		ws_err_set(err, "exhausted", "not enough memory");
 	} else if (p->error == YAML_READER_ERROR) {
-		ws_yaml_error(filename, mark_of_offset(r, p->problem_offset), err, "not readable as UTF-8: %s", p->problem);
+		ws_yaml_error(
+			filename, mark_of_offset(r, p->problem_offset), err, "not readable as UTF-8: %s", p->problem);
 	} else if (tab_indents(r, p->problem_mark)) {
-		ws_yaml_error(filename, p->problem_mark, err, "a tab at the beginning of a line: YAML is indented with spaces");
+		ws_yaml_error(filename, p->problem_mark, err,
+			"a tab at the beginning of a line: YAML is indented with spaces");
 	} else if (p->context != NULL && p->context_mark.line != p->problem_mark.line) {
 		ws_yaml_error(filename, p->problem_mark, err, "%s (%s that begins in line %zu)", p->problem, p->context,
 			p->context_mark.line + 1);

@@ -153,7 +153,7 @@ void ws_yaml_push_plain(lua_State *L, enum ws_yaml_type type, const char *s, siz
 static bool is_plain(const yaml_event_t *e)
 {
 	return e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && e->data.scalar.tag == NULL &&
-		e->data.scalar.plain_implicit;
+	       e->data.scalar.plain_implicit;
 }
 
 void ws_yaml_push_key(lua_State *L, const yaml_event_t *event)
@@ -173,7 +173,7 @@ void ws_yaml_push_key(lua_State *L, const yaml_event_t *event)
 bool ws_yaml_is_merge(const yaml_event_t *event)
 {
 	return event->type == YAML_SCALAR_EVENT && is_plain(event) && event->data.scalar.length == 2 &&
-		memcmp(event->data.scalar.value, "<<", 2) == 0;
+	       memcmp(event->data.scalar.value, "<<", 2) == 0;
 }
 
 /* Numbers, times and dates of YAML 1.1 and 1.2. */
@@ -199,7 +199,8 @@ static bool looks_like_number(const char *s, size_t len)
 
 static bool is_word_of_yaml(const char *s)
 {
-	static const char *const words[] = {"true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "=", "<<"};
+	static const char *const words[] = {
+		"true", "false", "yes", "no", "on", "off", "y", "n", "null", "~", "=", "<<"};
 	for (size_t i = 0; i < sizeof words / sizeof *words; i++)
 		if (strcasecmp(s, words[i]) == 0)
 			return true;

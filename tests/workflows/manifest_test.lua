@@ -110,7 +110,8 @@ charts-bucket: charts-wescale-sandbox
         "38:17: infrastructure.range-ip-svc: 10.36.16.0/20 overlaps range-ip-pod (10.36.0.0/14)" },
       { { "range-ip-peering: 10.34.0.0/20", "range-ip-peering: 10.99.0.0/20" },
         "40:21: infrastructure.range-ip-peering: 10.99.0.0/20 is not inside range-plateform (10.32.0.0/13)" },
-      { { "range-ip-master: 10.32.240.0/28", "range-ip-master: 10.32.240.0/27" }, "39:20: infrastructure.range-ip-master: "
+      { { "range-ip-master: 10.32.240.0/28", "range-ip-master: 10.32.240.0/27" },
+        "39:20: infrastructure.range-ip-master: "
         .. 'found "10.32.240.0/27" (string), allowed: range of exactly /28 such as 10.32.0.0/28' },
       { { "max: 3", "max: 999" }, { "10.36.0.0/14", "10.36.0.0/18" },
         "63:10: infrastructure.gke.max: 999 nodes, and range-ip-pod has room for 64: GKE gives each node a /24" },
@@ -120,19 +121,24 @@ charts-bucket: charts-wescale-sandbox
         '107:16: applications[2].namespace: "parcel" is not in infrastructure.namespaces, did you mean "parcels"?' },
       { { "- test-app", "- parcels" }, { "namespace: test-app", "namespace: parcels" },
         "90:7: infrastructure.namespaces[2]: the namespace parcels is in this list already" },
-      { { "certmanager:", "certmanger:" }, { "issuer: selfsigned", "version: v1.18.2" }, { "version: v1.18.2\n", "\n" },
-        "72:5: infrastructure.dependancies.certmanger: did you mean certmanager? Any other needs chart and repository" },
+      { { "certmanager:", "certmanger:" }, { "      issuer: selfsigned\n", "" },
+        "72:5: infrastructure.dependancies.certmanger: did you mean certmanager? "
+          .. "Any other needs chart and repository" },
       { { "issuer: selfsigned", "issuer: letsencrypt" },
         "76:15: infrastructure.dependancies.certmanager.issuer: Let's Encrypt needs the key email beside it" },
-      { { "      version: 4.13.2\n", "" }, '77:5: infrastructure.dependancies.ingress-controller: the key "version" is '
+      { { TEXT:match("ingress%-controller:\n.-(      version: [^\n]+\n)"), "" },
+        '77:5: infrastructure.dependancies.ingress-controller: the key "version" is '
         .. "missing: which version of the chart to install" },
       { { "disk-size: 10", "disk-size: 10\n    disk-limit: 5" },
         "54:17: infrastructure.cloudsql.disk-limit: 5 is less than disk-size (10); 0 means without limit" },
-      { { "charts-bucket", "# charts-bucket" }, '98:14: applications[1].version: its chart is in a bucket, and the key '
+      { { "\ncharts-bucket", "\n# charts-bucket" },
+        '98:14: applications[1].version: its chart is in a bucket, and the key '
         .. '"charts-bucket" is missing' },
-      { { "    version: 1.4.1\n", "" }, "97:5: applications[1]: one of the keys version (of the chart) and paths "
+      { { TEXT:match("\n(    version: [%d.]+\n    namespace: test%-app\n)"), "    namespace: test-app\n" },
+        "97:5: applications[1]: one of the keys version (of the chart) and paths "
         .. "(plain YAML) is needed" },
-      { { "version: 1.4.1", "version: 1.4" }, '98:14: applications[1].version: found "1.4" (string), allowed: version '
+      { { TEXT:match("version: [%d.]+\n    namespace: test%-app"), "version: 1.4\n    namespace: test-app" },
+        '98:14: applications[1].version: found "1.4" (string), allowed: version '
         .. "of three numbers such as 1.4.2 or v1.18.2" },
       { { "name: dev-seb", "name: dev-seb-with-a-long-name" }, '11:7: name: found "dev-seb-with-a-long-name" (string), '
         .. "allowed: name of at most 21 lower case letters, digits and dashes, a letter first, no dash at the end "
@@ -144,7 +150,7 @@ charts-bucket: charts-wescale-sandbox
     } do
       local message = table.remove(case)
       local found = problems(table.unpack(case))
-      t:ok(#found == 1, table.concat(found, "\n"))
+      t:ok(#found == 1, ("%d problems for %s: %s"):format(#found, message, table.concat(found, "\n")))
       -- the lines of the manifest move as people work on it: what follows them is compared
       t:eq(found[1]:gsub("^%d+", ""), message:gsub("^%d+", ""))
     end

@@ -22,6 +22,8 @@ end
 
 local values = s.map { of = s.any(), doc = "Values of the chart, laid over those that the platform gives." }
 
+-- In the checks, false stands for what is wrong by itself and was reported already; nil is what the manifest has not.
+
 -- Ranges that nodes, pods and so on take their addresses from: none may overlap another.
 local RANGES = { "range-ip", "range-ip-pod", "range-ip-svc", "range-ip-master", "range-ip-peering" }
 
@@ -180,17 +182,18 @@ local dependency = s.record {
 local function check_dependencies(dependencies, report)
   for name, wanted in pairs(dependencies) do
     local known = table.concat(KNOWN_DEPENDENCIES, " "):find(name, 1, true)
-    if wanted.enabled and not wanted.version then
+    wanted = wanted or { version = false, chart = false, repository = false }
+    if wanted.enabled and wanted.version == nil then
       report({ name }, 'the key "version" is missing: which version of the chart to install', true)
     end
-    if not known and not (wanted.chart and wanted.repository) then
+    if not known and (wanted.chart == nil or wanted.repository == nil) then
       local near = nearest(name, KNOWN_DEPENDENCIES)
       report({ name }, near and ("did you mean %s? Any other needs chart and repository"):format(near)
         or "not one of " .. table.concat(KNOWN_DEPENDENCIES, ", ") .. ": it needs chart and repository", true)
     end
     if name ~= "certmanager" and (wanted.issuer or wanted.email) then
       report({ name, wanted.issuer and "issuer" or "email" }, "only certmanager has this key", true)
-    elseif wanted.issuer and wanted.issuer:find("^letsencrypt") and not wanted.email then
+    elseif wanted.issuer and wanted.issuer:find("^letsencrypt") and wanted.email == nil then
       report({ name, "issuer" }, "Let's Encrypt needs the key email beside it")
     end
   end
@@ -269,7 +272,7 @@ local application = s.record {
   check = function(app, report)
     if app.paths and (app.version or app.chart or app.values) then
       report({ "paths" }, "an application has either paths, or version with chart and values", true)
-    elseif not app.paths and not app.version then
+    elseif app.paths == nil and app.version == nil then
       report({}, "one of the keys version (of the chart) and paths (plain YAML) is needed", true)
     end
   end,
@@ -318,16 +321,18 @@ local function check_application(manifest, i, seen, report)
   elseif app.name then
     seen.names[app.name] = i
   end
-  if app.namespace and not seen.spaces[app.namespace] then
+  if app.namespace and infra.namespaces ~= false and not seen.spaces[app.namespace] then
     local near = nearest(app.namespace, seen.spaces)
     say("namespace", ("%q is not in infrastructure.namespaces%s"):format(app.namespace,
       near and (", did you mean %q?"):format(near) or ""))
   end
-  if app.version and not manifest["charts-bucket"] then
+  if app.version and manifest["charts-bucket"] == nil then
     say("version", 'its chart is in a bucket, and the key "charts-bucket" is missing')
   end
   if not app.cloudsql then return end
-  if not infra.cloudsql then say("cloudsql", "asks for a database, and there is no infrastructure.cloudsql", true) end
+  if manifest.infrastructure and infra.cloudsql == nil then
+    say("cloudsql", "asks for a database, and there is no infrastructure.cloudsql", true)
+  end
   local secret = app.namespace and app.cloudsql["user-secret"]
   if secret then
     secret = app.namespace .. "/" .. secret

@@ -117,7 +117,7 @@ M.list = constructor "list"
 M.map = constructor "map"
 
 --- A map with the given keys. Options: `fields`, a list of { name, type }; `check(value, report)` calls
---- report(path, message) for what does not fit together; a field that is wrong by itself is absent there.
+--- report(path, message) for what does not fit together; what is wrong by itself is false there.
 ---@param spec table
 ---@return ws.schema.Type
 M.record = constructor "record"

@@ -235,7 +235,8 @@ local crossing = {}
 function crossing.record(self, t, value, path)
   local view = {}
   for _, field in ipairs(t.fields) do
-    if value[field[1]] ~= nil then view[field[1]] = self:cross(field[2], value[field[1]], extend(path, field[1])) end
+    local name = field[1]
+    if value[name] ~= nil then view[name] = self:cross(field[2], value[name], extend(path, name)) end
   end
   if t.check then
     t.check(view, function(relative, message, at_key)
@@ -248,7 +249,7 @@ end
 function crossing.list(self, t, value, path)
   local view = {}
   for i, entry in ipairs(value) do
-    view[i] = self:cross(t.of, entry, extend(path, i)) or false
+    view[i] = self:cross(t.of, entry, extend(path, i))
   end
   return view
 end
@@ -263,10 +264,10 @@ function crossing.either(self, t, value, path)
   return self:cross(alternative(t, value), value, path)
 end
 
---- Calls the checks of records, innermost first. They see those parts of the value that are right by themselves: a
---- wrong field is absent, a wrong entry of a list false. So one problem does not hide another.
+--- Calls the checks of records, innermost first. They see those parts of the value that are right by themselves,
+--- and false in the place of a wrong one. So one problem does not hide another, and makes no second one.
 function Check:cross(t, value, path)
-  if self.bad[schema.path_text(path)] then return nil end
+  if self.bad[schema.path_text(path)] then return false end
   local visit = crossing[t.kind]
   if visit then return visit(self, t, value, path) end
   return value

@@ -49,7 +49,8 @@ local function write(lines, t, path, level)
   local nested = {}
   for _, field in ipairs(t.fields) do
     local name, of = field[1], field[2]
-    lines[#lines + 1] = ("| `%s` | %s | %s | %s |"):format(name, cell(allowed(of)), cell(without(of)), cell(of.doc or ""))
+    lines[#lines + 1] = ("| `%s` | %s | %s | %s |"):format(name, cell(allowed(of)), cell(without(of)), cell(of.doc
+      or ""))
     local record = record_in(of)
     if record then nested[#nested + 1] = { record, path .. name .. suffix(of), of } end
   end
