@@ -166,7 +166,10 @@ function M.request(opts)
     headers["x-goog-api-client"] = ("wsrun/%s gccl-invocation-id/%s gccl-attempt-count/%d"):format(
       require "ws.engine".native.version, invocation, n)
     local answer, err = send(opts, url, method, headers, body)
-    if not answer then return not (may_repeat and err.retryable), nil, nil, err end
+    if not answer then
+      if may_repeat and err.retryable then return false, nil, nil, err end
+      return true, nil, err
+    end
     if opts.raw and answer.status < 400 then return true, answer, answer end
     if answer.status < 400 then
       if answer.body == nil or answer.body == "" then return true, {}, answer end

@@ -128,7 +128,8 @@ return function(test)
   end)
 
   test("a service account's key becomes a token, once for many", function(t)
-    local key = assert(crypto.rsa_generate())
+    local pair = assert(crypto.x509.create { subject = "a", key = "rsa" })
+    local key = pair.key
     local url, seen = serve(t, function(_, req)
       if req.path == "/token" then return reply(200, { access_token = "from-key-token", expires_in = 3600 }) end
       return reply(200, {})

@@ -97,7 +97,10 @@ function Client:request(opts)
     if not headers then return true, nil, problem end
     local answer, err = http.request { method = method, url = url, headers = headers, body = body, sink = opts.sink,
       ca = self.ca, timeout = opts.timeout or TIMEOUT }
-    if not answer then return method ~= "GET" or not err.retryable or opts.sink ~= nil, nil, nil, err end
+    if not answer then
+      if method == "GET" and err.retryable and not opts.sink then return false, nil, nil, err end
+      return true, nil, err
+    end
     if answer.status < 400 then
       if opts.text or opts.sink then return true, answer.body or "" end
       return true, json.decode(answer.body)
@@ -281,19 +284,19 @@ function Client:follow(path, ref, version, deadline, on_event)
   local query = selectors(ref)
   query.watch, query.resourceVersion, query.allowWatchBookmarks = "true", version, "true"
   query.timeoutSeconds = tostring(math.ceil(left))
-  local rest, done = "", false
-  local watching = task.spawn(function()
+  local rest, done, watching = "", false, nil
+  watching = task.spawn(function()
     return self:request { path = path, query = query, timeout = left + TIMEOUT, sink = function(chunk)
       rest = rest .. chunk
       for line in rest:gmatch("(.-)\n") do
         local event = json.decode(line)
         if event and event.type ~= "BOOKMARK" and event.type ~= "ERROR" and on_event(event.type, event.object) then
           done = true
-          return false
+          watching:cancel()
+          return
         end
       end
       rest = rest:match("[^\n]*$")
-      return true
     end }
   end)
   local _ <close> = setmetatable({}, { __close = function() watching:cancel() end })

@@ -18,7 +18,7 @@ local time = require "ws.time"
 local M = {}
 
 local TTL = 120  -- seconds that a lease lasts without renewal
-local POLL = 2   -- seconds between looks at a held lock
+local FIRST_POLL, LONGEST_POLL = 0.2, 2 -- seconds between looks at a held lock
 
 ---@class ws.Lock
 ---@field generation string  the fencing token
@@ -127,7 +127,7 @@ end
 ---@return ws.Error? err  kind `locked` says who holds it and what to do
 function M.acquire(opts)
   local url, info = url_of(opts.bucket, opts.name), holder(opts.run)
-  local deadline = native.monotonic() + (opts.wait or 0)
+  local deadline, pause = native.monotonic() + (opts.wait or 0), FIRST_POLL
   while true do
     local meta, err = try(url, opts.bucket, opts.name, info)
     if meta then
@@ -137,7 +137,8 @@ function M.acquire(opts)
     end
     if err and (err.kind ~= "locked" or native.monotonic() >= deadline) then return nil, err end
     if err and opts.on_wait then opts.on_wait(tostring(err.message)) end
-    task.sleep(err and POLL or 0.05)
+    task.sleep(pause * (0.5 + math.random() / 2))
+    pause = math.min(pause * 1.5, LONGEST_POLL)
   end
 end
 
