@@ -63,7 +63,7 @@ local function kubernetes_of(cloud, clusters)
     local path = cloud.dir .. "/kubeconfig"
     local old = json.decode(fs.read(path) or "{}") or {}
     local config = { apiVersion = "v1", kind = "Config", preferences = json.object(), clusters = json.array {},
-      contexts = json.array {}, users = json.array { { name = "sandbox", user = { token = "sandbox" } } } }
+      contexts = json.array {}, users = json.array { { name = "sandbox", user = { token = tokens.FIXED } } } }
     local names = {}
     for _, key in ipairs(clusters:keys()) do
       local cluster, one = clusters:get(key), running[key]

@@ -1,5 +1,6 @@
 --- The variables that point tools at a running sandbox.
 local fs = require "ws.fs"
+local tokens = require "sandbox.tokens"
 
 local M = {}
 
@@ -58,7 +59,7 @@ end
 function M.of(status)
   local base, dir = status.endpoint .. "/", status.state
   local host = status.endpoint:match("^http://(.+)$")
-  local project, token = status.project or "livingpackets-sandbox", "sandbox"
+  local project, token = status.project or "livingpackets-sandbox", tokens.FIXED
   local variables = {
     WSRUN_SANDBOX = status.endpoint,
     WSRUN_ACCOUNT = ("sandbox@%s.iam.gserviceaccount.com"):format(project),

@@ -10,6 +10,10 @@ M.LIFETIME = 3599 -- seconds
 --- Who a sandbox is by default: the account of the metadata server and of tokens that it does not know.
 M.DEFAULT_ACCOUNT = "sandbox"
 
+--- The token that environments and kubeconfigs carry. Not an ordinary word: it is a secret to wsrun, which masks it
+--- wherever it stands.
+M.FIXED = "ya29.local-access-token"
+
 --- Gives out a token.
 ---@param cloud sandbox.Cloud
 ---@param email string
