@@ -163,20 +163,20 @@ function M.prepare(p)
   if #changed > 0 then p.w:changed(table.concat(changed, ", ")) else p.w:summary("no change") end
 end
 
---- The values of a secret, each as ws.Secret; nil when there is none.
+--- One value of a Kubernetes secret; nil when there is none.
 ---@param api table
 ---@param namespace string
 ---@param name string
----@return table<string, ws.Secret>?
-function M.read_secret(api, namespace, name)
+---@param key string
+---@return ws.Secret?
+function M.read_secret(api, namespace, name, key)
   local object, err = api:get { api_version = "v1", kind = "Secret", name = name, namespace = namespace }
   if not object then
     platform.unless_missing(err)
     return nil
   end
-  local values = {}
-  for key, encoded in pairs(object.data or {}) do values[key] = secret.new(crypto.base64_decode(encoded)) end
-  return values
+  local encoded = (object.data or {})[key]
+  return encoded and secret.new(crypto.base64_decode(encoded))
 end
 
 --- Stores a secret; values may be ws.Secret. Returns whether anything changed.

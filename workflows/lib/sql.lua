@@ -66,9 +66,8 @@ function M.passwords(p)
   if #wanted == 0 then return p.passwords end
   local api = cluster.existing(p)
   for _, db in ipairs(wanted) do
-    local stored = api and cluster.read_secret(api, db.namespace, db.secret)
-    local password = stored and stored.password
-    p.passwords[db.user] = password or p.passwords[db.user]
+    local stored = api and cluster.read_secret(api, db.namespace, db.secret, "password")
+    p.passwords[db.user] = stored or p.passwords[db.user]
       or secret.new(crypto.base64url_encode(crypto.random_bytes(PASSWORD_BYTES)))
   end
   return p.passwords

@@ -39,22 +39,35 @@ function M.failure(run, err, context)
   return secret.redact(table.concat(lines, "\n"))
 end
 
+--- Steps in the order in which they began, each followed by its own sub-steps.
+local function in_order(steps)
+  local children, rows = {}, {}
+  for _, step in ipairs(steps) do
+    local key = step.parent or steps
+    children[key] = children[key] or {}
+    table.insert(children[key], step)
+  end
+  local function visit(list)
+    for _, step in ipairs(list or {}) do
+      rows[#rows + 1] = step
+      visit(children[step])
+    end
+  end
+  visit(children[steps])
+  return rows
+end
+
 --- The lines that end a run that went well: every step with its time, and whether anything changed.
 ---@param run ws.Run
 ---@param context { paint: function, marks: table }
 ---@return string
 function M.success(run, context)
-  local width, rows = 0, {}
-  for _, step in ipairs(run.steps) do
-    if step.summary or not step.parent then
-      width = math.max(width, #step.path)
-      rows[#rows + 1] = step
-    end
-  end
-  local lines = {}
-  for _, step in ipairs(rows) do
-    lines[#lines + 1] = ("  %s%s  %6s  %s"):format(step.path, (" "):rep(width - #step.path),
-      display.duration(step.seconds), step.summary or "")
+  local width, lines = 0, {}
+  for _, step in ipairs(run.steps) do width = math.max(width, #step.path) end
+  for _, step in ipairs(in_order(run.steps)) do
+    local line = ("  %s%s  %6s  %s"):format(step.path, (" "):rep(width - #step.path), display.duration(step.seconds),
+      step.summary or "")
+    lines[#lines + 1] = line:match("^(.-)%s*$")
   end
   local changed = run.change_count == 0 and "nothing changed"
     or run.change_count == 1 and "1 change" or ("%d changes"):format(run.change_count)
