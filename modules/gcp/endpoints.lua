@@ -9,6 +9,9 @@ local M = {}
 ---@field variable string    PRODUCT in GOOGLE_<PRODUCT>_CUSTOM_ENDPOINT
 local apis = {
   artifactregistry = { base = "https://artifactregistry.googleapis.com/v1/", variable = "ARTIFACT_REGISTRY" },
+  -- Where Terraform keeps its states, when that is another place than where the platform's objects are.
+  backend_storage = { base = "https://storage.googleapis.com/storage/v1/", variable = "BACKEND_STORAGE",
+    otherwise = "storage" },
   compute = { base = "https://compute.googleapis.com/compute/v1/", variable = "COMPUTE" },
   container = { base = "https://container.googleapis.com/v1/", variable = "CONTAINER" },
   dns = { base = "https://dns.googleapis.com/dns/v1/", variable = "DNS" },
@@ -33,6 +36,7 @@ function M.base(name)
   local api = apis[name] or error(("unknown Google API '%s'"):format(tostring(name)), 3)
   local custom = os.getenv("GOOGLE_" .. api.variable .. "_CUSTOM_ENDPOINT")
   if custom and custom ~= "" then return custom end
+  if api.otherwise then return M.base(api.otherwise) end
   local host = emulator_paths[name] and os.getenv(name:upper() .. "_EMULATOR_HOST")
   if host and host ~= "" then
     if not host:find("^https?://") then host = "http://" .. host end

@@ -2,6 +2,9 @@
 ---
 --- Every write can carry preconditions: `if_generation = 0` is "only if it does not exist", `if_generation = g` "only
 --- if it is still that one"; refused, the error's kind is `precondition`. CRC32C is checked in both directions.
+---
+--- The option `api = "backend_storage"` reads and writes where Terraform's backend does
+--- (GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT) instead of GOOGLE_STORAGE_CUSTOM_ENDPOINT; both are Google when unset.
 local address = require "ws.gcs.address"
 local crypto = require "ws.crypto"
 local errors = require "ws.error"
@@ -21,21 +24,23 @@ local function check(opts, known, what)
   return opts or {}
 end
 
-local put_options = { content_type = true, cache_control = true, metadata = true, if_generation = true,
+local put_options = { api = true, content_type = true, cache_control = true, metadata = true, if_generation = true,
   if_metageneration = true, on_progress = true }
-local read_options = { file = true, generation = true, if_generation = true, if_metageneration = true }
-local delete_options = { generation = true, if_generation = true, if_metageneration = true }
+local read_options = { api = true, file = true, generation = true, if_generation = true, if_metageneration = true }
+local delete_options = { api = true, generation = true, if_generation = true, if_metageneration = true }
 
 --- What is known of an object.
 ---@async
 ---@param url string  gs://bucket/name
----@param opts? { generation?: string, if_generation?: string|integer, if_metageneration?: string|integer }
+---@param opts? { generation?: string, if_generation?: string|integer, if_metageneration?: string|integer,
+---  api?: string }
 ---@return ws.gcs.Object? object
 ---@return ws.Error? err  kinds: `not_found`, `denied`, ...
 function M.stat(url, opts)
+  opts = check(opts, delete_options, "gcs.stat")
   local bucket, name = address.parse(url)
-  local resource, answer = gcp.request { api = "storage", path = address.path(bucket, name),
-    query = metadata.query(check(opts, delete_options, "gcs.stat")) }
+  local resource, answer = gcp.request { api = opts.api or "storage", path = address.path(bucket, name),
+    query = metadata.query(opts) }
   if not resource then return nil, answer end
   return metadata.object(resource, answer)
 end
@@ -53,7 +58,7 @@ end
 --- Reads an object: its bytes, or with `file` into a file that appears only when it is complete and right.
 ---@async
 ---@param url string  gs://bucket/name
----@param opts? { file?: string, generation?: string, if_generation?: string|integer }
+---@param opts? { file?: string, generation?: string, if_generation?: string|integer, api?: string }
 ---@return string|true|nil data  true with `file`
 ---@return table|ws.Error info   `generation`; or the error: `not_found`, `denied`, `protocol` (wrong checksum)
 function M.get(url, opts)
@@ -61,8 +66,8 @@ function M.get(url, opts)
   local bucket, name = address.parse(url)
   local query = metadata.query(opts, { alt = "media" })
   local part = opts.file and opts.file .. ".part-" .. crypto.random_hex(4)
-  local answer, err = gcp.request { api = "storage", path = address.path(bucket, name), query = query, raw = true,
-    timeout = TRANSFER_TIMEOUT, sink = part and { file = part } or nil }
+  local answer, err = gcp.request { api = opts.api or "storage", path = address.path(bucket, name), query = query,
+    raw = true, timeout = TRANSFER_TIMEOUT, sink = part and { file = part } or nil }
   if not answer then
     if part then fs.remove(part, { missing_ok = true }) end
     return nil, err
@@ -93,7 +98,7 @@ end
 ---@param data string|ws.Secret|{ file: string }
 ---@param opts? { content_type?: string, cache_control?: string, metadata?: table<string, string>,
 ---  if_generation?: string|integer, if_metageneration?: string|integer,
----  on_progress?: fun(done: integer, total: integer) }
+---  on_progress?: fun(done: integer, total: integer), api?: string }
 ---@return ws.gcs.Object? object
 ---@return ws.Error? err  kinds: `precondition`, `denied`, `not_found` (the bucket), `protocol` (wrong checksum), ...
 function M.put(url, data, opts)
@@ -105,13 +110,15 @@ end
 --- Deletes an object.
 ---@async
 ---@param url string  gs://bucket/name
----@param opts? { generation?: string, if_generation?: string|integer, if_metageneration?: string|integer }
+---@param opts? { generation?: string, if_generation?: string|integer, if_metageneration?: string|integer,
+---  api?: string }
 ---@return true? ok
 ---@return ws.Error? err  kinds: `not_found`, `precondition`, `denied`, ...
 function M.delete(url, opts)
+  opts = check(opts, delete_options, "gcs.delete")
   local bucket, name = address.parse(url)
-  local ok, err = gcp.request { api = "storage", method = "DELETE", path = address.path(bucket, name),
-    query = metadata.query(check(opts, delete_options, "gcs.delete")), idempotent = metadata.is_idempotent(opts) }
+  local ok, err = gcp.request { api = opts.api or "storage", method = "DELETE", path = address.path(bucket, name),
+    query = metadata.query(opts), idempotent = metadata.is_idempotent(opts) }
   if not ok then return nil, err end
   return true
 end
@@ -119,17 +126,17 @@ end
 --- Lists the objects whose names begin with the address's name.
 ---@async
 ---@param url string  gs://bucket/prefix
----@param opts? { delimiter?: string, versions?: boolean }
+---@param opts? { delimiter?: string, versions?: boolean, api?: string }
 ---@return ws.gcs.Object[]? objects
 ---@return string[]|ws.Error prefixes  with a delimiter: the "folders"; or the error
 function M.list(url, opts)
-  opts = check(opts, { delimiter = true, versions = true }, "gcs.list")
+  opts = check(opts, { delimiter = true, versions = true, api = true }, "gcs.list")
   local bucket, prefix = address.parse(url)
   local objects, prefixes = {}, {}
   local query = { prefix = prefix ~= "" and prefix or nil, delimiter = opts.delimiter,
     versions = opts.versions and "true" or nil }
   repeat
-    local page, err = gcp.request { api = "storage", path = ("b/%s/o"):format(bucket), query = query }
+    local page, err = gcp.request { api = opts.api or "storage", path = ("b/%s/o"):format(bucket), query = query }
     if not page then return nil, err end
     for _, resource in ipairs(page.items or {}) do objects[#objects + 1] = metadata.object(resource) end
     for _, folder in ipairs(page.prefixes or {}) do prefixes[#prefixes + 1] = folder end
@@ -163,21 +170,23 @@ end
 --- What is known of a bucket.
 ---@async
 ---@param bucket string
+---@param opts? { api?: string }
 ---@return table? resource
 ---@return ws.Error? err  kinds: `not_found`, `denied`, ...
-function M.stat_bucket(bucket)
-  return gcp.request { api = "storage", path = "b/" .. bucket }
+function M.stat_bucket(bucket, opts)
+  opts = check(opts, { api = true }, "gcs.stat_bucket")
+  return gcp.request { api = opts.api or "storage", path = "b/" .. bucket }
 end
 
 --- Creates a bucket.
 ---@async
 ---@param bucket string
----@param opts { project: string, location?: string, versioning?: boolean }
+---@param opts { project: string, location?: string, versioning?: boolean, api?: string }
 ---@return table? resource
 ---@return ws.Error? err  kind `exists`, ...
 function M.create_bucket(bucket, opts)
-  check(opts, { project = true, location = true, versioning = true }, "gcs.create_bucket")
-  return gcp.request { api = "storage", method = "POST", path = "b", query = { project = opts.project }, body = {
+  check(opts, { project = true, location = true, versioning = true, api = true }, "gcs.create_bucket")
+  return gcp.request { api = opts.api or "storage", method = "POST", path = "b", query = { project = opts.project }, body = {
     name = bucket, location = opts.location, versioning = opts.versioning and { enabled = true } or nil,
     iamConfiguration = { uniformBucketLevelAccess = { enabled = true } },
   } }

@@ -20,8 +20,8 @@ local SMALL = 8 * 1024 * 1024  -- bytes up to which one request is used
 local CHUNK = 16 * 1024 * 1024 -- bytes of one request of a session; a multiple of 256 KiB as the API asks
 local STALL = 600              -- seconds for one request
 
-local function upload_url(bucket, query)
-  local base = endpoints.base("storage"):gsub("storage/v1/$", "")
+local function upload_url(bucket, query, api)
+  local base = endpoints.base(api or "storage"):gsub("storage/v1/$", "")
   return ("%supload/storage/v1/b/%s/o?%s"):format(base, bucket, http.query(query))
 end
 
@@ -70,7 +70,7 @@ local function put_small(bucket, name, source, opts)
   local body = secret.is(content) and secret.join(head, content, tail) or head .. content .. tail
   local query = metadata.query(opts, { uploadType = "multipart", name = name })
   return gcp.request {
-    url = upload_url(bucket, query), method = "POST", body = body, idempotent = metadata.is_idempotent(opts),
+    url = upload_url(bucket, query, opts.api), method = "POST", body = body, idempotent = metadata.is_idempotent(opts),
     headers = { ["content-type"] = "multipart/related; boundary=" .. boundary }, timeout = STALL,
   }
 end
@@ -90,7 +90,7 @@ end
 local function put_resumable(bucket, name, source, opts)
   local query = metadata.query(opts, { uploadType = "resumable", name = name })
   local started, err = gcp.request {
-    url = upload_url(bucket, query), method = "POST", body = resource_of(name, source, opts), raw = true,
+    url = upload_url(bucket, query, opts.api), method = "POST", body = resource_of(name, source, opts), raw = true,
     idempotent = metadata.is_idempotent(opts),
     headers = { ["x-upload-content-type"] = opts.content_type or "application/octet-stream",
       ["x-upload-content-length"] = tostring(source.size) },

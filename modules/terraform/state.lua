@@ -16,7 +16,7 @@ local M = {}
 ---@return ws.Error? err  kind `not_found` when it was never applied
 function M.read(backend, workspace)
   local url = ("gs://%s/%s/%s.tfstate"):format(backend.bucket, backend.prefix, workspace)
-  local text, err = gcs.get(url)
+  local text, err = gcs.get(url, { api = "backend_storage" })
   if not text then return nil, err end
   local state, problem = json.decode(text)
   if not state then return nil, problem end

@@ -59,7 +59,7 @@ function Platform:check()
   assert(require "ws.helm".find())
   assert(fs.mkdir(self.dir, { parents = true, mode = 448 }))
   local bucket = self.manifest["remote-bucket"]
-  local ok, err = gcs.stat_bucket(bucket)
+  local ok, err = gcs.stat_bucket(bucket, { api = "backend_storage" })
   if not ok then
     if err.kind == "not_found" then
       err.message = ("the bucket of the Terraform states, gs://%s, does not exist"):format(bucket)
@@ -155,7 +155,8 @@ function Platform:remove_state()
   local removed = 0
   for _, name in ipairs(inputs.layers(self.manifest)) do
     local backend = inputs.backend(self.manifest, name)
-    local ok, err = gcs.delete(("gs://%s/%s/%s.tfstate"):format(backend.bucket, backend.prefix, self.name))
+    local url = ("gs://%s/%s/%s.tfstate"):format(backend.bucket, backend.prefix, self.name)
+    local ok, err = gcs.delete(url, { api = "backend_storage" })
     if ok then removed = removed + 1 elseif err.kind ~= "not_found" then error(err, 0) end
   end
   assert(fs.remove(self.dir, { recursive = true, missing_ok = true }))

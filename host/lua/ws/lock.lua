@@ -17,6 +17,7 @@ local time = require "ws.time"
 
 local M = {}
 
+local API = "backend_storage" -- beside the states
 local TTL = 120  -- seconds that a lease lasts without renewal
 local FIRST_POLL, LONGEST_POLL = 0.2, 2 -- seconds between looks at a held lock
 
@@ -77,9 +78,9 @@ end
 ---@return ws.Error? err  kind `not_found`: it is free
 function M.read(bucket, name)
   local url = url_of(bucket, name)
-  local text, meta = gcs.get(url)
+  local text, meta = gcs.get(url, { api = API })
   if not text then return nil, meta end
-  local stat, err = gcs.stat(url)
+  local stat, err = gcs.stat(url, { api = API })
   if not stat then return nil, err end
   local info = json.decode(text)
   if type(info) ~= "table" then info = { run = "unknown" } end
@@ -97,7 +98,8 @@ local function held_error(url, info)
 end
 
 local function write(url, info, generation)
-  return gcs.put(url, json.encode(info), { content_type = "application/json", if_generation = generation })
+  return gcs.put(url, json.encode(info), { content_type = "application/json", if_generation = generation,
+    api = API })
 end
 
 --- One try: the lock; or nil and who holds it.
@@ -165,7 +167,7 @@ function Lock:release()
   self.released = true
   self.heartbeat:cancel()
   self.heartbeat:join()
-  local ok, err = gcs.delete(self.url, { if_generation = self.generation })
+  local ok, err = gcs.delete(self.url, { if_generation = self.generation, api = API })
   if not ok and err.kind ~= "not_found" and err.kind ~= "precondition" then return nil, err end
   return true
 end
@@ -182,7 +184,7 @@ end
 ---@return true? ok
 ---@return ws.Error? err
 function M.remove(bucket, name, generation)
-  return gcs.delete(url_of(bucket, name), { if_generation = generation })
+  return gcs.delete(url_of(bucket, name), { if_generation = generation, api = API })
 end
 
 return M
