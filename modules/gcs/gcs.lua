@@ -186,7 +186,8 @@ end
 ---@return ws.Error? err  kind `exists`, ...
 function M.create_bucket(bucket, opts)
   check(opts, { project = true, location = true, versioning = true, api = true }, "gcs.create_bucket")
-  return gcp.request { api = opts.api or "storage", method = "POST", path = "b", query = { project = opts.project }, body = {
+  local query = { project = opts.project }
+  return gcp.request { api = opts.api or "storage", method = "POST", path = "b", query = query, body = {
     name = bucket, location = opts.location, versioning = opts.versioning and { enabled = true } or nil,
     iamConfiguration = { uniformBucketLevelAccess = { enabled = true } },
   } }
