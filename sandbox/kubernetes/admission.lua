@@ -41,6 +41,7 @@ local function service(api, new, old)
     if spec.type == "ClusterIP" then
       port.nodePort = nil
     elseif not port.nodePort or port.nodePort == 0 then
+      port.nodePort = nil
       for _, p in ipairs(before.ports or {}) do
         if p.port == port.port and (p.protocol or "TCP") == (port.protocol or "TCP") then port.nodePort = p.nodePort end
       end

@@ -186,7 +186,10 @@ KIND["/services"] = function(o)
   if spec.sessionAffinity == "ClientIP" then
     fill(values.sub(spec, "sessionAffinityConfig", "clientIP"), { timeoutSeconds = 10800 })
   end
-  each(spec.ports, function(p) fill(p, { protocol = "TCP", targetPort = p.port }) end)
+  each(spec.ports, function(p)
+    if p.targetPort == 0 or p.targetPort == "" then p.targetPort = nil end
+    fill(p, { protocol = "TCP", targetPort = p.port })
+  end)
   if spec.type == "ExternalName" then return end
   fill(spec, { internalTrafficPolicy = "Cluster", ipFamilies = values.array { "IPv4" },
     ipFamilyPolicy = "SingleStack" })

@@ -201,9 +201,9 @@ function M.common(a, b, left, right, node, each, path, trail)
       local r, right_child = M.member(right, element, node)
       local here = { table.unpack(trail) }
       here[#here + 1] = element
-      if next(inner) == nil then
+      if next(inner) == nil and next(other) == nil then
         each(path .. element_text(element), l, r, here)
-      else
+      elseif next(inner) ~= nil and next(other) ~= nil then
         M.common(inner, other, l, r, child or right_child, each, path .. element_text(element), here)
       end
     end

@@ -23,7 +23,7 @@ local M = {}
 ---@field name string  of the cluster
 ---@field dir? string  state folder; without one nothing is kept
 ---@field token string|fun(token: string): boolean|string  the admin's token, or who a token belongs to
----@field ca { cert: string, key: string }  PEM; signs the server's certificate
+---@field ca { cert: string, key: string|ws.Secret }  PEM; signs the server's certificate
 ---@field host? string  address to listen on, default 127.0.0.1
 ---@field nodes? integer  default 2
 ---@field region? string  of the nodes, default europe-west1

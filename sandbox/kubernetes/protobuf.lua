@@ -136,8 +136,9 @@ local function decode_field(out, name, node, value)
   end
 end
 
---- Go writes every plain field, the empty ones too; an empty text means in JSON that the field is absent.
+--- Go writes plain fields also when they are empty, which in JSON means that they are absent.
 local function is_zero(v, node)
+  if node.zero then return v == 0 or v == false end
   return v == "" and (node.type == "string" or node.type == "bytes")
 end
 

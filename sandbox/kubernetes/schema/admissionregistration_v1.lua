@@ -26,7 +26,7 @@ ValidatingAdmissionPolicyBindingSpec: 1 policyName string; 2 paramRef ParamRef; 
 ValidatingAdmissionPolicySpec: 1 paramKind ParamKind; 2 matchConstraints MatchResources; 3 validations []Validation;
   4 failurePolicy string; 5 auditAnnotations []AuditAnnotation;
   6 matchConditions []MatchCondition map=name merge=name; 7 variables []Variable map=name merge=name
-ValidatingAdmissionPolicyStatus: 1 observedGeneration int; 2 typeChecking TypeChecking;
+ValidatingAdmissionPolicyStatus: 1 observedGeneration int zero; 2 typeChecking TypeChecking;
   3 conditions []meta.Condition map=type
 ValidatingWebhook: 1 name string !; 2 clientConfig WebhookClientConfig !; 3 rules []RuleWithOperations;
   4 failurePolicy string; 9 matchPolicy string; 5 namespaceSelector meta.LabelSelector;

@@ -1,7 +1,7 @@
 --- Types of the apiextensions/v1 API: see sandbox/kubernetes/schema/init.lua for the notation.
 return [[
 CustomResourceColumnDefinition: 1 name string !; 2 type string !; 3 format string; 4 description string;
-  5 priority int; 6 jsonPath string !
+  5 priority int zero; 6 jsonPath string !
 CustomResourceConversion: 1 strategy string !; 2 webhook WebhookConversion
 CustomResourceDefinition: 1 metadata meta.ObjectMeta; 2 spec CustomResourceDefinitionSpec !;
   3 status CustomResourceDefinitionStatus
@@ -10,10 +10,11 @@ CustomResourceDefinitionCondition: 1 type string !; 2 status string !; 3 lastTra
 CustomResourceDefinitionNames: 1 plural string !; 2 singular string; 3 shortNames []string; 4 kind string !;
   5 listKind string; 6 categories []string
 CustomResourceDefinitionSpec: 1 group string !; 3 names CustomResourceDefinitionNames !; 4 scope string !;
-  7 versions []CustomResourceDefinitionVersion !; 9 conversion CustomResourceConversion; 10 preserveUnknownFields bool
+  7 versions []CustomResourceDefinitionVersion !; 9 conversion CustomResourceConversion;
+  10 preserveUnknownFields bool zero
 CustomResourceDefinitionStatus: 1 conditions []CustomResourceDefinitionCondition map=type;
   2 acceptedNames CustomResourceDefinitionNames; 3 storedVersions []string
-CustomResourceDefinitionVersion: 1 name string !; 2 served bool !; 3 storage bool !; 7 deprecated bool;
+CustomResourceDefinitionVersion: 1 name string !; 2 served bool !; 3 storage bool !; 7 deprecated bool zero;
   8 deprecationWarning string; 4 schema CustomResourceValidation; 5 subresources CustomResourceSubresources;
   6 additionalPrinterColumns []CustomResourceColumnDefinition; 9 selectableFields []SelectableField
 CustomResourceSubresourceScale: 1 specReplicasPath string !; 2 statusReplicasPath string !; 3 labelSelectorPath string

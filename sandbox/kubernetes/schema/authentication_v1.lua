@@ -8,6 +8,6 @@ TokenRequestSpec: 1 audiences []string !; 4 expirationSeconds int; 3 boundObject
 TokenRequestStatus: 1 token string !; 2 expirationTimestamp time !
 TokenReview: 1 metadata meta.ObjectMeta; 2 spec TokenReviewSpec !; 3 status TokenReviewStatus
 TokenReviewSpec: 1 token string; 2 audiences []string
-TokenReviewStatus: 1 authenticated bool; 2 user UserInfo; 4 audiences []string; 3 error string
+TokenReviewStatus: 1 authenticated bool zero; 2 user UserInfo; 4 audiences []string; 3 error string
 UserInfo: 1 username string; 2 uid string; 3 groups []string; 4 extra {}[]string
 ]]

@@ -19,7 +19,7 @@ SelfSubjectRulesReviewSpec: 1 namespace string
 SubjectAccessReview: 1 metadata meta.ObjectMeta; 2 spec SubjectAccessReviewSpec !; 3 status SubjectAccessReviewStatus
 SubjectAccessReviewSpec: 1 resourceAttributes ResourceAttributes; 2 nonResourceAttributes NonResourceAttributes;
   3 user string; 4 groups []string; 5 extra {}[]string; 6 uid string
-SubjectAccessReviewStatus: 1 allowed bool !; 4 denied bool; 2 reason string; 3 evaluationError string
+SubjectAccessReviewStatus: 1 allowed bool !; 4 denied bool zero; 2 reason string; 3 evaluationError string
 SubjectRulesReviewStatus: 1 resourceRules []ResourceRule !; 2 nonResourceRules []NonResourceRule !;
   3 incomplete bool !; 4 evaluationError string
 ]]

@@ -30,6 +30,6 @@ PodsMetricStatus: 1 metricName string !; 2 currentAverageValue quantity !; 3 sel
 ResourceMetricSource: 1 name string !; 2 targetAverageUtilization int; 3 targetAverageValue quantity
 ResourceMetricStatus: 1 name string !; 2 currentAverageUtilization int; 3 currentAverageValue quantity !
 Scale: 1 metadata meta.ObjectMeta; 2 spec ScaleSpec; 3 status ScaleStatus
-ScaleSpec: 1 replicas int
+ScaleSpec: 1 replicas int zero
 ScaleStatus: 1 replicas int !; 2 selector string
 ]]

@@ -15,7 +15,7 @@ HorizontalPodAutoscalerCondition: 1 type string !; 2 status string !; 3 lastTran
   5 message string
 HorizontalPodAutoscalerSpec: 1 scaleTargetRef CrossVersionObjectReference !; 2 minReplicas int; 3 maxReplicas int !;
   4 metrics []MetricSpec; 5 behavior HorizontalPodAutoscalerBehavior
-HorizontalPodAutoscalerStatus: 1 observedGeneration int; 2 lastScaleTime time; 3 currentReplicas int;
+HorizontalPodAutoscalerStatus: 1 observedGeneration int; 2 lastScaleTime time; 3 currentReplicas int zero;
   4 desiredReplicas int !; 5 currentMetrics []MetricStatus;
   6 conditions []HorizontalPodAutoscalerCondition map=type merge=type
 MetricIdentifier: 1 name string !; 2 selector meta.LabelSelector

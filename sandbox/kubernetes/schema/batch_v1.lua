@@ -12,8 +12,8 @@ JobSpec: 1 parallelism int; 2 completions int; 3 activeDeadlineSeconds int; 11 p
   4 selector meta.LabelSelector; 5 manualSelector bool; 6 template core/v1.PodTemplateSpec !;
   8 ttlSecondsAfterFinished int; 9 completionMode string; 10 suspend bool; 14 podReplacementPolicy string;
   15 managedBy string
-JobStatus: 1 conditions []JobCondition merge=type; 2 startTime time; 3 completionTime time; 4 active int;
-  5 succeeded int; 6 failed int; 11 terminating int; 7 completedIndexes string; 10 failedIndexes string;
+JobStatus: 1 conditions []JobCondition merge=type; 2 startTime time; 3 completionTime time; 4 active int zero;
+  5 succeeded int zero; 6 failed int zero; 11 terminating int; 7 completedIndexes string; 10 failedIndexes string;
   8 uncountedTerminatedPods UncountedTerminatedPods; 9 ready int
 JobTemplateSpec: 1 metadata meta.ObjectMeta; 2 spec JobSpec
 PodFailurePolicy: 1 rules []PodFailurePolicyRule !

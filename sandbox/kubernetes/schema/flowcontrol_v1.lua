@@ -24,7 +24,7 @@ PriorityLevelConfigurationSpec: 1 type string !; 2 limited LimitedPriorityLevelC
 PriorityLevelConfigurationStatus: 1 conditions []PriorityLevelConfigurationCondition map=type merge=type
 QueuingConfiguration: 1 queues int; 2 handSize int; 3 queueLengthLimit int
 ResourcePolicyRule: 1 verbs []string set !; 2 apiGroups []string set !; 3 resources []string set !;
-  4 clusterScope bool; 5 namespaces []string set
+  4 clusterScope bool zero; 5 namespaces []string set
 ServiceAccountSubject: 1 namespace string !; 2 name string !
 Subject: 1 kind string !; 2 user UserSubject; 3 group GroupSubject; 4 serviceAccount ServiceAccountSubject
 UserSubject: 1 name string !

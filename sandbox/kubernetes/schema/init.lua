@@ -9,7 +9,7 @@
 --- NUMBER is the protobuf field; NAME `+` means that the fields of TYPE are in line. TYPE is `string int bool number
 --- bytes time microtime quantity intstr raw`, the name of a type (`core/v1.Pod` in another group), `[]TYPE` or
 --- `{}TYPE`. Flags: `map=KEYS` a list with keys, `set`, `atomic`, `merge[=KEY]` and `retain` for strategic patches,
---- `!` required.
+--- `zero` a number or boolean whose zero means that it is absent (protobuf writes it anyway), `!` required.
 ---
 --- A node has `type` (`object list map` or a scalar's name), `fields` (by name) and `numbers` of an object, `elem` of a
 --- list or map, `keys` (list of key names) and `set` of a list, `atomic`, `merge`, `retain`, `required`, and
@@ -28,6 +28,7 @@ local M = {}
 ---@field atomic? boolean
 ---@field merge? string|true
 ---@field retain? boolean
+---@field zero? boolean
 ---@field required? boolean
 ---@field preserve? boolean
 ---@field name? string  the type's name, for OpenAPI

@@ -1,6 +1,6 @@
 --- Types of the meta/v1 API: see sandbox/kubernetes/schema/init.lua for the notation.
 return [[
-Condition: 1 type string !; 2 status string !; 3 observedGeneration int; 4 lastTransitionTime time !;
+Condition: 1 type string !; 2 status string !; 3 observedGeneration int zero; 4 lastTransitionTime time !;
   5 reason string !; 6 message string !
 DeleteOptions: 1 gracePeriodSeconds int; 2 preconditions Preconditions; 3 orphanDependents bool;
   4 propagationPolicy string; 5 dryRun []string; 6 ignoreStoreReadErrorWithClusterBreakingPotential bool
@@ -10,7 +10,7 @@ LabelSelectorRequirement: 1 key string !; 2 operator string !; 3 values []string
 ManagedFieldsEntry: 1 manager string; 2 operation string; 3 apiVersion string; 4 time time; 6 fieldsType string;
   7 fieldsV1 raw; 8 subresource string
 ObjectMeta: 1 name string; 2 generateName string; 3 namespace string; 4 selfLink string; 5 uid string;
-  6 resourceVersion string; 7 generation int; 8 creationTimestamp time; 9 deletionTimestamp time;
+  6 resourceVersion string; 7 generation int zero; 8 creationTimestamp time; 9 deletionTimestamp time;
   10 deletionGracePeriodSeconds int; 11 labels {}string; 12 annotations {}string;
   13 ownerReferences []OwnerReference map=uid merge=uid; 14 finalizers []string set merge;
   17 managedFields []ManagedFieldsEntry

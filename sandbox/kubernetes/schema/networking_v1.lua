@@ -28,7 +28,7 @@ NetworkPolicyPort: 1 protocol string; 2 port intstr; 3 endPort int
 NetworkPolicySpec: 1 podSelector meta.LabelSelector; 2 ingress []NetworkPolicyIngressRule;
   3 egress []NetworkPolicyEgressRule; 4 policyTypes []string
 ParentReference: 1 group string; 2 resource string; 3 namespace string; 4 name string
-ServiceBackendPort atomic: 1 name string; 2 number int
+ServiceBackendPort atomic: 1 name string; 2 number int zero
 ServiceCIDR: 1 metadata meta.ObjectMeta; 2 spec ServiceCIDRSpec; 3 status ServiceCIDRStatus
 ServiceCIDRSpec: 1 cidrs []string
 ServiceCIDRStatus: 1 conditions []meta.Condition map=type merge=type

@@ -1,6 +1,7 @@
 --- cert-manager's resources, where their definitions are installed: issuers and certificates become ready, and a
 --- certificate's Secret holds one that is signed by nobody but itself.
 local crypto = require "ws.crypto"
+local fs = require "ws.fs"
 local simulate = require "sandbox.kubernetes.simulate"
 local values = require "sandbox.kubernetes.values"
 
@@ -29,16 +30,32 @@ local function set_ready(sim, id, object, reason, message, more)
   end)
 end
 
+--- The text of a key that was made for a stored object: it protects nothing, but the engine treats every key as a
+--- secret, which only a file can hold.
+local function plain(key)
+  if type(key) == "string" then return key end
+  local path = assert(fs.temp_file())
+  assert(fs.write(path, key, { mode = tonumber("600", 8) }))
+  local text = assert(fs.read(path))
+  assert(fs.remove(path))
+  return text
+end
+
+--- Makes the Secret of a certificate. Signing waits, so what was read before is read again.
 local function issue(sim, certificate)
   local name, namespace = certificate.spec.secretName, certificate.metadata.namespace
   if not name or sim:get("/secrets", namespace, name) then return end
   local hosts = certificate.spec.dnsNames or values.array()
-  local made = crypto.x509.create { common_name = certificate.spec.commonName or hosts[1] or certificate.metadata.name,
-    dns = { table.unpack(hosts) }, days = LIFETIME // 86400 }
+  local made = assert(crypto.x509.create {
+    subject = certificate.spec.commonName or hosts[1] or certificate.metadata.name, names = { table.unpack(hosts) },
+    days = LIFETIME // 86400,
+  })
+  if sim:get("/secrets", namespace, name) or not sim:get(CERTIFICATES, namespace,
+    certificate.metadata.name) then return end
   sim:create("/secrets", namespace, {
     metadata = { name = name, annotations = { ["cert-manager.io/certificate-name"] = certificate.metadata.name } },
     type = "kubernetes.io/tls",
-    data = { ["tls.crt"] = crypto.base64_encode(made.cert), ["tls.key"] = crypto.base64_encode(made.key) },
+    data = { ["tls.crt"] = crypto.base64_encode(made.cert), ["tls.key"] = crypto.base64_encode(plain(made.key)) },
   })
 end
 
@@ -50,6 +67,8 @@ function M.reconcile(sim, namespace, key)
     return set_ready(sim, id, object, "IsReady", "The issuer is ready")
   end
   issue(sim, object)
+  object = sim:get(id, namespace, name)
+  if not object then return nil end
   set_ready(sim, id, object, "Ready", "Certificate is up to date and has not expired", {
     notBefore = sim.api:now(), notAfter = sim.api:now(LIFETIME), renewalTime = sim.api:now(LIFETIME * 2 // 3),
       revision = 1 })

@@ -13,6 +13,17 @@ local M = { on = {
   ["apps/replicasets"] = simulate.owner "Deployment",
 } }
 
+--- A Pod that is gone wakes the Deployment of its ReplicaSet: recreating waits for the last one.
+M.on["/pods"] = function(sim, change)
+  if change.type ~= "DELETED" then return nil end
+  for _, owner in ipairs(change.object.metadata.ownerReferences or {}) do
+    local _, set = sim.store:find(owner.uid)
+    if set and set.kind == "ReplicaSet" then
+      return simulate.owner "Deployment"(sim, { object = set })
+    end
+  end
+end
+
 local ID, SETS = "apps/deployments", "apps/replicasets"
 local HASH = "pod-template-hash"
 local PREFIX = "deployment.kubernetes.io/"
