@@ -78,7 +78,7 @@ return function(test)
     local side = { apiVersion = "apps/v1", kind = "Deployment", metadata = { name = "web" },
       spec = { template = { spec = {
       containers = { { name = "side", image = "s:1" } } } } } }
-    local status, o = apply(c, "two", DEPLOYMENT, side)
+    local status, o, _ = apply(c, "two", DEPLOYMENT, side)
     t:eq(status, 200)
     t:eq(#o.spec.template.spec.containers, 2)
     _, o = apply(c, "one", DEPLOYMENT, deployment({}, { { name = "a", image = "a:2" } }))

@@ -57,14 +57,15 @@ return function(test)
     t:eq(names(list.resources), "widgets widgets/scale widgets/status")
     local _, group = c:call("GET", "/apis/example.dev")
     t:eq(group.preferredVersion.version, "v1")
-    local res = c:send("GET", "/apis", nil, { accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" })
+    local res = c:send("GET", "/apis", nil,
+      { accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" })
     t:has(res.headers["Content-Type"], "as=APIGroupDiscoveryList")
     t:has(res.body, '"example.dev"')
     local _, index = c:call("GET", "/openapi/v3")
     t:ok(index.paths["apis/example.dev/v1"])
     local _, document = c:call("GET", "/openapi/v3/apis/example.dev/v1")
-    local gvk = document.paths["/apis/example.dev/v1/namespaces/{namespace}/widgets/{name}"].patch["x-kubernetes-group-version-kind"]
-    t:eq(gvk.kind, "Widget")
+    local operation = document.paths["/apis/example.dev/v1/namespaces/{namespace}/widgets/{name}"].patch
+    t:eq(operation["x-kubernetes-group-version-kind"].kind, "Widget")
     t:eq(document.components.schemas["dev.example.v1.Widget"].properties.spec.properties.size.minimum, 1)
   end)
 

@@ -159,9 +159,9 @@ end
 ---@return ws.Error? err
 function Api:start()
   local server = require "ws.server"
-  local pair = crypto.x509.create { common_name = self.name, dns = { "localhost", "kubernetes",
-    "kubernetes.default.svc" },
-    ip = { self.host }, days = 3650, ca = self.ca }
+  local pair, problem = crypto.x509.create { subject = self.name, ips = { self.host }, days = 3650, issuer = self.ca,
+    names = { "localhost", "kubernetes", "kubernetes.default.svc" } }
+  if not pair then return nil, problem end
   local function listen(port)
     return server.listen { host = self.host, port = port, tls = { cert = pair.cert, key = pair.key },
       handler = function(req) return self:handle(req) end }

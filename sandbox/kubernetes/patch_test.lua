@@ -64,7 +64,8 @@ return function(test)
     local before = pod_spec '{"containers":[{"name":"a","image":"a:1"},{"name":"b","image":"b:1"}]}'
     t:eq(strategic_merge(before, pod_spec '{"containers":[{"name":"b","image":"b:2"}]}'),
       decode(pod_spec '{"containers":[{"name":"a","image":"a:1"},{"name":"b","image":"b:2"}]}'))
-    t:eq(strategic_merge(before, pod_spec '{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}],"containers":[]}'),
+    t:eq(strategic_merge(before,
+      pod_spec '{"$setElementOrder/containers":[{"name":"b"},{"name":"a"}],"containers":[]}'),
       decode(pod_spec '{"containers":[{"name":"b","image":"b:1"},{"name":"a","image":"a:1"}]}'))
     t:eq(strategic_merge(before, pod_spec '{"containers":[{"$patch":"delete","name":"a"}]}'),
       decode(pod_spec '{"containers":[{"name":"b","image":"b:1"}]}'))

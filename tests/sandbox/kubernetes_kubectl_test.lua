@@ -176,7 +176,7 @@ spec:
     t:has(c:kubectl("explain", "widget.spec"), "size")
     t:has(c:kubectl_fails("patch", "wd", "w", "--type=merge", "-p", '{"spec":{"size":"x"}}'), "must be of type integer")
     c:kubectl("delete", "-f", definition)
-    t:has(c:kubectl_fails("get", "wd"), "the server doesn't have a resource type")
+    t:has(c:kubectl_fails("get", "wd"), "could not find the requested resource")
   end)
 
   kubectl_test("the cluster is the same after a restart, on the same port", function(t, c)
