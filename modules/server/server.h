@@ -52,6 +52,12 @@ enum stage {
 	STAGE_REPLY /* the response was handed to MHD */
 };
 
+/* Waits for something of a request: data, room, or its end. */
+struct wait_op {
+	struct ws_op op;
+	struct request *request; /* with a reference */
+};
+
 struct request {
 	struct server *server;             /* NULL after on_completed() */
 	struct MHD_Connection *connection; /* see the invariants */
@@ -104,13 +110,19 @@ struct server {
 void server_kick(struct server *s);                     /* MHD has something to do. Never raises. */
 void server_event(struct server *s, struct request *r); /* queues r for accept(). Never raises. */
 
-/* request.c: callbacks for MHD, and what server.c needs of a request. None raises. */
+/* request.c: callbacks for MHD, and what is done to a request. None raises. */
 void *on_uri(void *cls, const char *uri, struct MHD_Connection *connection);
 enum MHD_Result on_request(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
 	const char *version, const char *data, size_t *size, void **context);
 void on_completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why);
+ssize_t request_read_stream(void *cls, uint64_t position, char *data, size_t max); /* what write() left, for MHD */
 void request_unref(struct request *r);
-void request_lost(struct request *r);               /* the client of a suspended request has left */
+void request_wake(struct request *r);   /* ends the operation that waits for it */
+void request_resume(struct request *r); /* MHD goes on with the connection */
+void request_abort(struct request *r);  /* ends the connection at the next chance */
+void request_lost(struct request *r);   /* the client of a suspended request has left */
+
+/* answer.c */
 void request_push(lua_State *L, struct request *r); /* [-0, +5] request, method, target, headers, remote. Raises. */
 void request_natives(lua_State *L, int idx);        /* adds the natives of requests to the table at idx. Raises. */
 
