@@ -19,8 +19,8 @@ return function(test)
   end)
 
   test("if and for, nested, leave no empty lines", function(t)
-    local text = "{{ for i, a in list }}\n{{ i }}\n  {{ if a.x }}\nX {{ a.x }} {{ top }}\n{{ else }}\r\nno\n  {{ end }}  "
-      .. "\n{{ end }}\nend{{ if none }}!{{ else }}.{{ end }}"
+    local text = "{{ for i, a in list }}\n{{ i }}\n  {{ if a.x }}\nX {{ a.x }} {{ top }}\n{{ else }}\r\nno\n"
+      .. "  {{ end }}  \n{{ end }}\nend{{ if none }}!{{ else }}.{{ end }}"
     t:eq(template.render(text, { list = { { x = "1" }, { x = false } }, top = "T" }), "1\nX 1 T\n2\nno\nend.")
     t:eq(template.render("{{ for a in l }}{{ for b in a }}{{ b }},{{ end }};{{ end }}", { l = { { 1, 2 }, { 3 } } }),
       "1,2,;3,;")

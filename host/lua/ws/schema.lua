@@ -28,7 +28,6 @@ local M = {}
 ---@field default? any       given to a record's field that is absent
 ---@field otherwise? string  what happens without the key, in words, when there is no default
 ---@field secret? boolean    its value is never shown
----@field example? any
 
 ---@class ws.schema.Problem
 ---@field path (string|integer)[]
@@ -54,83 +53,105 @@ local own = {
   any = {},
 }
 
-local function constructor(kind)
-  return function(spec)
-    local t = { kind = kind }
-    for key, value in pairs(spec or {}) do
-      local wanted = common[key] or own[kind][key]
-      if key ~= "default" and key ~= "example" and not wanted then
-        error(("schema: %s has no option '%s'"):format(kind, tostring(key)), 2)
-      end
-      if wanted and type(value) ~= wanted then
-        error(("schema: option '%s' of %s must be a %s, not %s"):format(key, kind, wanted, type(value)), 2)
-      end
-      t[key] = value
+local function make(kind, spec)
+  local t = { kind = kind }
+  for key, value in pairs(spec or {}) do
+    local wanted = common[key] or own[kind][key]
+    if key ~= "default" and not wanted then
+      error(("schema: %s has no option '%s'"):format(kind, tostring(key)), 3)
     end
-    return t
+    if wanted and type(value) ~= wanted then
+      error(("schema: option '%s' of %s must be a %s, not %s"):format(key, kind, wanted, type(value)), 3)
+    end
+    t[key] = value
   end
+  return t
 end
 
 --- Text. Options: `min`, `max` (bytes), `format` (see `ws.schema.Format`).
 ---@param spec? table
 ---@return ws.schema.Type
-M.string = constructor "string"
+function M.string(spec)
+  return make("string", spec)
+end
 
 --- Text that people write without quotes although it looks like a number, such as 1.30: the characters count.
 ---@param spec? table  `format`
 ---@return ws.schema.Type
-M.version = constructor "version"
+function M.version(spec)
+  return make("version", spec)
+end
 
 --- A whole number. Options: `min`, `max`, `one_of`.
 ---@param spec? table
 ---@return ws.schema.Type
-M.integer = constructor "integer"
+function M.integer(spec)
+  return make("integer", spec)
+end
 
 --- Any number. Options: `min`, `max`, `above` (the value itself is not allowed).
 ---@param spec? table
 ---@return ws.schema.Type
-M.number = constructor "number"
+function M.number(spec)
+  return make("number", spec)
+end
 
 --- true or false.
 ---@param spec? table
 ---@return ws.schema.Type
-M.boolean = constructor "boolean"
+function M.boolean(spec)
+  return make("boolean", spec)
+end
 
 --- One of the texts in `one_of`.
 ---@param spec table
 ---@return ws.schema.Type
-M.enum = constructor "enum"
+function M.enum(spec)
+  return make("enum", spec)
+end
 
 --- A range of IPv4 addresses. Options: `single` (an address alone is allowed), `least` and `most` (of the prefix).
 ---@param spec? table
 ---@return ws.schema.Type
-M.cidr = constructor "cidr"
+function M.cidr(spec)
+  return make("cidr", spec)
+end
 
 --- A list. Options: `of` (type of the entries), `min`, `max` (entries), `unique`.
 ---@param spec table
 ---@return ws.schema.Type
-M.list = constructor "list"
+function M.list(spec)
+  return make("list", spec)
+end
 
 --- A map with any keys. Options: `of` (type of the values), `keys` (format of the keys).
 ---@param spec table
 ---@return ws.schema.Type
-M.map = constructor "map"
+function M.map(spec)
+  return make("map", spec)
+end
 
 --- A map with the given keys. Options: `fields`, a list of { name, type }; `check(value, report)` calls
 --- report(path, message) for what does not fit together; what is wrong by itself is false there.
 ---@param spec table
 ---@return ws.schema.Type
-M.record = constructor "record"
+function M.record(spec)
+  return make("record", spec)
+end
 
 --- One of several types, told apart by whether the value is text, a number, a boolean, a list or a map.
 ---@param spec table  `of`, a list of types
 ---@return ws.schema.Type
-M.either = constructor "either"
+function M.either(spec)
+  return make("either", spec)
+end
 
 --- Anything.
 ---@param spec? table
 ---@return ws.schema.Type
-M.any = constructor "any"
+function M.any(spec)
+  return make("any", spec)
+end
 
 ---@class ws.schema.Format
 ---@field match string|fun(text: string): boolean?, string?  a Lua pattern, or a function that may say what is wrong
