@@ -55,6 +55,7 @@ function M.complain(err)
   local secret = require "ws.secret"
   io.stderr:write(secret.redact("wsrun: " .. tostring(err.message)), "\n")
   if err.hint then io.stderr:write(secret.redact("  " .. err.hint), "\n") end
+  if err.kind == "internal" and err.traceback then io.stderr:write(secret.redact(err.traceback), "\n") end
 end
 
 local function is_script(word)

@@ -5,6 +5,7 @@
 --- - After a failure or an interruption running steps finish and no new step starts.
 --- - With --jobs, a step that starts sub-steps gives its place to them.
 --- - Everything that is shown goes through `emit`; a display only listens.
+local caller = require "ws.caller"
 local engine = require "ws.engine"
 local errors = require "ws.error"
 local task = require "ws.task"
@@ -37,17 +38,6 @@ function M.new(spec)
     limit = spec.options.jobs and task.limit(spec.options.jobs),
     change_count = 0, started = now(), settled = require "ws.task.native".signal(),
   }, Run)
-end
-
---- "file.lua:58" of the first caller outside the host: where a step stands in its workflow.
-local function caller_line()
-  for level = 3, 30 do
-    local info = debug.getinfo(level, "Sl")
-    if not info then return nil end
-    if info.currentline > 0 and not info.source:find("host/lua/ws/", 1, true) then
-      return ("%s:%d"):format(info.short_src, info.currentline)
-    end
-  end
 end
 
 local function as_error(value)
@@ -170,7 +160,7 @@ function Run:step(name, opts, fn)
   for key in pairs(opts) do
     if not step_options[key] then error(("w:step: unknown option '%s'"):format(tostring(key)), 2) end
   end
-  local step = start(self, name, caller_line())
+  local step = start(self, name, caller())
   local ready, why = xpcall(wait_for_needs, keep, self, step, opts.needs or {})
   if ready then
     local kind, text = self:stopping()

@@ -24,8 +24,11 @@ Workflow.__index = Workflow
 local spec_fields = { summary = "string", args = "table", options = "table", run = "function" }
 local arg_types = { string = true, manifest = true, integer = true, path = true }
 
+--- Raises an error that names the script's line and ends wsrun with the code for an invalid script.
 local function misuse(message, ...)
-  error(message:format(...), 4)
+  local where = require "ws.caller" ()
+  error(errors.new { kind = "invalid", exit = 65,
+    message = (where and where .. ": " or "") .. message:format(...) }, 0)
 end
 
 --- Checks a workflow's declaration; see `ws.workflow`.

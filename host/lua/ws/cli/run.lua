@@ -12,6 +12,12 @@ local function invalid(message, hint, fields)
   return nil, errors.new(object)
 end
 
+--- What a script raised as an error object with a traceback.
+local function keep_traceback(raised)
+  if errors.is(raised) then return raised end
+  return errors.new { kind = "internal", message = tostring(raised), traceback = debug.traceback(nil, 2) }
+end
+
 --- Loads a script file: a chunk, or an error with the file's line.
 local function load_script(path)
   local file, message = io.open(path, "rb")
@@ -108,7 +114,9 @@ local function run_workflow(path, workflow, words, globals)
   end
   local args, err = workflow:read_args(words)
   if not args then
-    if err.usage then
+    if not err.usage then
+      err.exit = err.exit or 65
+    else
       err.hint = (err.hint and err.hint .. "; " or "") .. ("wsrun %s -h shows the arguments"):format(path)
     end
     return nil, err
@@ -171,8 +179,14 @@ function M.script(path, words, globals)
     if not ready then return nil, problem end
   end
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })
-  local result = table.pack(chunk(table.unpack(words)))
-  local workflow = result[1]
+  local ran, workflow = xpcall(chunk, keep_traceback, table.unpack(words))
+  if not ran then
+    local problem = workflow
+    if problem.exit == 65 and not problem.message:find(path, 1, true) then
+      problem.message = path .. ": " .. problem.message -- a tail call has left no line
+    end
+    return nil, problem
+  end
   if workflow == nil then return 0 end
   if require "ws.workflow".is(workflow) then return run_workflow(path, workflow, words, globals) end
   return invalid(("%s returned a %s; a script returns nothing, or what ws.workflow{...} gives"):format(path,
