@@ -22,7 +22,8 @@ end
 ---@param dir string
 ---@return { cert: string, key: string }  PEM
 function M.authority(dir)
-  return load(dir, "ca") or store(dir, "ca", assert(crypto.x509.create { subject = "wsrun sandbox", days = DAYS, ca = true }))
+  return load(dir, "ca")
+    or store(dir, "ca", assert(crypto.x509.create { subject = "wsrun sandbox", days = DAYS, ca = true }))
 end
 
 --- A server's certificate for loopback, kept in the state folder.

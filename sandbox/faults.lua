@@ -88,7 +88,8 @@ local function cut(bytes)
     headers = { ["Content-Length"] = tostring(bytes + 1000000), ["Content-Type"] = "application/octet-stream" },
     stream = function(write)
       if bytes > 0 then write((" "):rep(bytes)) end
-      error("connection cut by a fault rule", 0)
+      -- The server ends the connection of a handler that was cancelled, without a word in its log.
+      error(require "ws.error".new { kind = "cancelled", message = "connection cut by a fault rule" }, 0)
     end,
   }
 end

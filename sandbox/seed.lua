@@ -17,8 +17,8 @@ M.DEFAULT_PROJECT = "livingpackets-sandbox"
 local APIS = { -- besides those that the sandbox's services name
   "cloudresourcemanager.googleapis.com", "serviceusage.googleapis.com", "storage.googleapis.com",
   "storage-api.googleapis.com", "logging.googleapis.com", "iamcredentials.googleapis.com",
-  "cloudbilling.googleapis.com", "containerregistry.googleapis.com", "cloudbuild.googleapis.com", "run.googleapis.com", "eventarc.googleapis.com",
-  "oslogin.googleapis.com",
+  "cloudbilling.googleapis.com", "containerregistry.googleapis.com", "cloudbuild.googleapis.com",
+  "run.googleapis.com", "eventarc.googleapis.com", "oslogin.googleapis.com",
 }
 
 --- Calls `fn` unless this was seeded before. What fails is tried again at the next start.

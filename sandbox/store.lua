@@ -122,6 +122,10 @@ function Store:append(name, key, value)
     error(io_error(self.path .. ": " .. tostring(message)))
   end
   self.lines = self.lines + 1
+end
+
+--- Rewrites the journal when most of it is out of date; only between changes, when the maps say the same as the lines.
+function Store:tidy()
   if self.lines >= COMPACT_FROM and self.lines > 4 * self:size() then assert(self:compact()) end
 end
 
@@ -164,6 +168,7 @@ function Collection:put(key, value)
   if value == nil then error("use delete to remove a value", 2) end
   self.store:append(self.name, key, value)
   self:assign(key, value)
+  self.store:tidy()
   return value
 end
 
@@ -174,6 +179,7 @@ function Collection:delete(key)
   if self.values[key] == nil then return false end
   self.store:append(self.name, key, nil)
   self:assign(key, nil)
+  self.store:tidy()
   return true
 end
 

@@ -42,7 +42,7 @@ local function as_xml(fn, ...)
   if type(result) ~= "table" or not result.body then error(result, 0) end
   local failure = result.body.error
   local code = CODES[result.status] or "InternalError"
-  if result.status == 404 and failure.message:find("bucket", 1, true) then code = "NoSuchBucket" end
+  if result.status == 404 and failure.message:find("specified bucket", 1, true) then code = "NoSuchBucket" end
   fail(result.status, code, failure.message)
 end
 
