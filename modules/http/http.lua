@@ -1,7 +1,7 @@
 --- HTTP client: HTTP/1.1 and HTTP/2 with kept connections, streaming both ways, verified TLS.
 ---
---- A response of any status is a result; only a request that got no response is an error. Redirects are followed for GET
---- and HEAD, and credentials stay with the origin that they were meant for.
+--- A response of any status is a result; only a request that got no response is an error. Redirects are followed for
+--- GET and HEAD, and credentials stay with the origin that they were meant for.
 local errors = require "ws.error"
 local native = require "ws.http.native"
 local secret = require "ws.secret"
@@ -224,6 +224,15 @@ local function after_redirect(opts, status)
   return copy
 end
 
+local function parse_target(target)
+  local parsed, err = url.parse(target)
+  if parsed and not default_ports[parsed.scheme] then
+    return nil, errors.new { kind = "invalid", op = "http.request",
+      message = ("%s:// cannot be requested: http:// or https:// expected"):format(parsed.scheme) }
+  end
+  return parsed, err
+end
+
 --- Sends a request and waits for the response.
 ---
 --- ```lua
@@ -238,7 +247,7 @@ end
 function M.request(opts)
   check_options(opts)
   local target = opts.url
-  local parsed, err = url.parse(target)
+  local parsed, err = parse_target(target)
   local follow = opts.follow
   if follow == nil then follow = opts.method == nil or opts.method == "GET" or opts.method == "HEAD" end
   local left = MAX_REDIRECTS
@@ -255,7 +264,7 @@ function M.request(opts)
     left = left - 1
     target = resolve(parsed, location)
     local before = parsed
-    parsed, err = url.parse(target)
+    parsed, err = parse_target(target)
     opts = after_redirect(opts, res.status)
     if type(opts.body) == "function" then return res end -- what the producer gave is gone
     if parsed and not same_origin(before, parsed) then opts = without_credentials(opts) end

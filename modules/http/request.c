@@ -28,7 +28,6 @@ static const struct {
 	CURLcode code;
 	const char *kind, *hint;
 } failures[] = {
-	{CURLE_UNSUPPORTED_PROTOCOL, "invalid", "the URL begins with http:// or https://"},
 	{CURLE_URL_MALFORMAT, "invalid", NULL},
 	{CURLE_COULDNT_RESOLVE_PROXY, "connection", "check http_proxy and https_proxy in the environment"},
 	{CURLE_COULDNT_RESOLVE_HOST, "connection", "check the host's name, and that this machine can resolve names"},
@@ -58,18 +57,29 @@ static const struct {
 	{CURLE_OUT_OF_MEMORY, "exhausted", NULL},
 };
 
+/* libcurl does not say that it got no socket. Returns errno when there are no descriptors left, else 0. */
+static int descriptor_shortage(void)
+{
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return errno == EMFILE || errno == ENFILE ? errno : 0;
+	close(fd);
+	return 0;
+}
+
 static void set_failure(struct http_request *r, CURLcode code)
 {
 	if (r->err.kind != NULL) /* a callback has said why */
 		return;
 	const char *text = r->message[0] != '\0' ? r->message : curl.curl_easy_strerror(code);
-	long os_error = 0;
-	curl.curl_easy_getinfo(r->transfer.easy, CURLINFO_OS_ERRNO, &os_error);
-	if (os_error == EMFILE || os_error == ENFILE) {
-		ws_err_set(&r->err, "exhausted", "%s: %s", r->what, strerror((int)os_error));
+	int shortage = descriptor_shortage();
+	if (shortage != 0) {
+		ws_err_set(&r->err, "exhausted", "%s: %s", r->what, strerror(shortage));
 		ws_err_hint(&r->err, "raise the limit of open files: ulimit -n");
 		return;
 	}
+	if (code == CURLE_RECV_ERROR && strstr(text, "chunked-encoding") != NULL)
+		code = CURLE_WEIRD_SERVER_REPLY; /* libcurl reports broken chunks as a broken connection */
 	for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {
 		if (failures[i].code == code) {
 			ws_err_set(&r->err, failures[i].kind, "%s: %s", r->what, text);

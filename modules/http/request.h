@@ -14,7 +14,7 @@
 
 enum {
 	HTTP_HIGH_WATER = 1 << 18, /* bytes that wait for a sink, or from a producer */
-	HTTP_MAX_HEAD = 1 << 20,   /* bytes of all response headers */
+	HTTP_MAX_HEAD = 1 << 18,   /* bytes of all response headers */
 };
 
 enum http_sink { HTTP_TO_MEMORY, HTTP_TO_FILE, HTTP_TO_OWNER };

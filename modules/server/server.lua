@@ -185,6 +185,16 @@ local function accept_all(self)
   end
 end
 
+---@class ws.server.Options
+---@field handler fun(req: ws.server.Request): ws.server.Response
+---@field host? string  an IP address, default 127.0.0.1
+---@field port? integer  default: any free one
+---@field unix? string  path of a socket to listen on instead
+---@field tls? { cert: string, key: string|ws.Secret }  PEM text
+---@field max_body? integer  bytes that `req:body()` accepts, default 64 MiB
+---@field idle_timeout? number  seconds that a connection may be silent, default 120
+---@field on_error? fun(req: ws.server.Request, err: any)  default: a line on stderr
+
 --- Starts to listen. The handler gets each request in a task of its own and returns the response. When it raises, the
 --- client gets 500 and `on_error` is called. A task that still writes a response is cancelled when its client leaves;
 --- one that has not begun to answer is not.
@@ -196,10 +206,7 @@ end
 --- assert(s.port > 0)
 --- s:close()
 --- ```
----@param opts { handler: (fun(req: ws.server.Request): ws.server.Response), host?: string, port?: integer, unix?: string, tls?: { cert: string, key: string|ws.Secret }, max_body?: integer, idle_timeout?: number, on_error?: fun(req: ws.server.Request, err: any) }
----  host: an IP address, default 127.0.0.1; port: default any free one; unix: path of a socket instead; tls: PEM text;
----  max_body: bytes that `req:body()` accepts, default 64 MiB; idle_timeout: seconds a connection may be silent, default
----  120; on_error: default writes a line to stderr
+---@param opts ws.server.Options
 ---@return ws.server.Server? server
 ---@return ws.Error? err  kinds `exists` (port in use), `denied`, `invalid`, `failed` (certificate)
 function M.listen(opts)
@@ -227,8 +234,8 @@ function M.listen(opts)
   return self
 end
 
---- Stops listening, gives requests in flight `grace` seconds to end by themselves, then ends all connections and cancels
---- the handlers that are left. Closing twice is harmless. A handler that closes its own server ends with it.
+--- Stops listening, gives requests in flight `grace` seconds to end by themselves, then ends all connections and
+--- cancels the handlers that are left. Closing twice is harmless. A handler that closes its own server ends with it.
 ---@async
 ---@param opts? { grace?: number }  default 0
 function Server:close(opts)

@@ -120,7 +120,8 @@ return function(test)
       if req.path == "/no" then return { status = 403 } end
       return { body = "got " .. #assert(req:body()) }
     end)
-    local head = "PUT %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\nContent-Length: 3\r\n\r\n%s"
+    local head = "PUT %s HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nConnection: close\r\n"
+      .. "Content-Length: 3\r\n\r\n%s"
     local answer = raw(t, s, head:format("/yes", "abc"))
     t:has(answer, "HTTP/1.1 100 Continue")
     t:has(answer, "got 3")

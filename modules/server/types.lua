@@ -4,13 +4,14 @@
 local native = {}
 
 --- Starts to listen.
----@param opts { host?: string, port?: integer, unix?: string, cert?: string, key?: string|ws.Secret, idle_timeout?: number }
+---@param opts { host?: string, port?: integer, unix?: string, cert?: string, key?: string|ws.Secret,
+---  idle_timeout?: number }
 ---@return userdata? server
 ---@return integer|ws.Error port  0 for a unix socket
 function native.listen(opts) end
 
---- Waits for the next request. Returns the id alone of a streamed request whose client left, and nil when the server has
---- closed.
+--- Waits for the next request. Returns the id alone of a streamed request whose client left, and nil when the server
+--- has closed.
 ---@async
 ---@param server userdata
 ---@return userdata|integer|nil request
