@@ -261,6 +261,28 @@ return function(test)
     end
   end)
 
+  test("whatever a text is, an edit is right, refused, or the text is bad", function(t)
+    local bytes = "#:-|>&*!%@`'\"[]{},?~ \n\t\r \\<=0a"
+    for round = 1, 1500 do
+      local text = text_of(round % 4 == 0 and "\r\n" or "\n")
+      for _ = 1, 1 + random(3) do
+        local at, byte = random(#text) + 1, random(#bytes) + 1
+        text = text:sub(1, at - 1) .. bytes:sub(byte, byte) .. text:sub(at + random(2))
+      end
+      local value = yaml.decode(text)
+      local all = value ~= nil and paths(value, {}, {}) or { { "a" } }
+      local path = #all > 0 and all[random(#all) + 1] or { "a" }
+      local changed, err = yaml.edit(text, path, ({ 7, "x\ny\n", { 1, a = nil }, { k = "v" } })[random(4) + 1])
+      if changed then
+        t:ok(yaml.decode(changed) ~= nil)
+      else
+        t:ok(err.kind == "unsupported" or value == nil and err.kind == "parse", ("%s\n%s"):format(tostring(err), text))
+      end
+      changed, err = yaml.remove(text, path)
+      t:ok(changed or err.kind ~= "internal", tostring(err))
+    end
+  end, { timeout = 120 })
+
   test("in texts of every style: other bytes stay, and adding then removing gives the same text", function(t)
     local done, refused = 0, 0
     local news = { 1, "new", "yes", "a\nb\n", true, yaml.null, "it's", { x = 1 }, { 1, 2 }, yaml.array() }
