@@ -20,6 +20,11 @@ resource "google_compute_instance_group_named_port" "https" {
   zone  = each.value
   name  = local.port_name
   port  = var.node_port
+
+  # The load balancer never finds a group without the port.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_compute_health_check" "nodes" {

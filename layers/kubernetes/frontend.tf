@@ -45,6 +45,11 @@ resource "google_compute_url_map" "redirect" {
     redirect_response_code = "MOVED_PERMANENTLY_DEFAULT"
     strip_query            = false
   }
+
+  # When the domains go, the proxy is sent elsewhere before this is deleted.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "google_compute_target_http_proxy" "main" {

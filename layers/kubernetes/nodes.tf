@@ -1,5 +1,13 @@
+# Most changes of a pool are made in place. Some replace it; then the new pool is there, and the load balancer sends to
+# it, before the old one goes: Google refuses to delete an instance group that a load balancer uses. Two pools cannot
+# have one name, so the name ends in a digest of what makes a new pool necessary.
+
+locals {
+  pool_digest = substr(sha256(jsonencode([var.preemptible, local.base.nodes_service_account])), 0, 6)
+}
+
 resource "google_container_node_pool" "main" {
-  name     = "main"
+  name     = "main-${local.pool_digest}"
   cluster  = google_container_cluster.main.name
   location = var.region
 
@@ -50,6 +58,8 @@ resource "google_container_node_pool" "main" {
   }
 
   lifecycle {
+    create_before_destroy = true
+
     # The autoscaler decides after the first minute.
     ignore_changes = [initial_node_count]
 

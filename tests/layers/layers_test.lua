@@ -128,8 +128,11 @@ local function planned(plan)
   return resources
 end
 
---- Names that are the same on every platform because what they are in is not.
-local nameless = { main = "a node pool, inside its cluster", https = "a named port, inside its group" }
+--- What is named without the platform, because what it is in has the platform's name.
+local inside = {
+  google_container_node_pool = "a cluster", google_compute_instance_group_named_port = "an instance group",
+  google_sql_database = "a server", google_sql_user = "a server",
+}
 
 return function(test)
   test("every layer is valid by the published provider's schema", function(t)
@@ -149,8 +152,7 @@ return function(test)
         t:ok(plan, ("%s of %s: %s"):format(layer, platform, tostring(err)))
         for address, values in pairs(planned(plan)) do
           local name = values.name or values.display_name or values.account_id
-          local in_database = address:find("^google_sql_database%.") or address:find("^google_sql_user%.")
-          if type(name) == "string" and not nameless[name] and not in_database then
+          if type(name) == "string" and not inside[address:match("^[%w_]+")] then
             t:ok(name:find(platform, 1, true), ("%s: %s"):format(address, name))
           end
         end

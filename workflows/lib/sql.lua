@@ -8,8 +8,10 @@ local crypto = require "ws.crypto"
 local gcp = require "ws.gcp"
 local inputs = require "lib.inputs"
 local cluster = require "lib.cluster"
+local manifest = require "lib.manifest"
 local platform = require "lib.platform"
 local secret = require "ws.secret"
+local ws = require "ws"
 
 local M = {}
 
@@ -30,20 +32,28 @@ function M.draw_number(p)
   p.w:changed(("number %d"):format(number))
 end
 
---- What the server has now that may only grow, for a manifest that lets its disk grow by itself.
+--- What the server has now. Refuses a manifest that wants its disk smaller: a disk cannot shrink, so Terraform would
+--- replace the server, with everything in it.
 ---@param p Platform
----@return {disk_size: integer}?  in GB; nil without such a server
+---@return {disk_size: integer}?  in GB; nil when there is no server yet
 function M.current(p)
   local m = p.manifest
   local server = m.infrastructure.cloudsql
-  if not server or not server["disk-limit"] or not server["instance-num"] then return nil end
+  if not server or not server["instance-num"] then return nil end
   local found, err = gcp.request { api = "sqladmin",
     path = ("projects/%s/instances/lp-sql-%s-%d"):format(m["gcp-project"], p.name, server["instance-num"]) }
   if not found then
     platform.unless_missing(err)
     return nil
   end
-  return { disk_size = math.tointeger(tonumber(found.settings.dataDiskSizeGb)) }
+  local size = math.tointeger(tonumber(found.settings.dataDiskSizeGb))
+  if size and size > server["disk-size"] and not server["disk-limit"] then
+    ws.fail(("disk-size is %d GB and the server's disk has %d: a disk cannot shrink"):format(server["disk-size"], size), {
+      kind = "invalid", where = manifest.where(m, { "infrastructure", "cloudsql", "disk-size" }),
+      hint = ("write %d, or more"):format(size),
+    })
+  end
+  return { disk_size = size }
 end
 
 --- Removes the number after the server is gone.

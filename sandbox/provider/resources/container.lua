@@ -181,7 +181,9 @@ local cluster = {
       return update_cluster(context, "desiredMasterVersion", planned.min_master_version)
     end },
     { fields = { "master_authorized_networks_config" }, run = function(context, planned)
-      local authorized = get_path(cluster_body(planned, context), AUTHORIZED)
+      -- Alone: control_plane_endpoints_config, known by now, has its place in the same object.
+      local networks = planned.master_authorized_networks_config
+      local authorized = get_path(cluster_body({ master_authorized_networks_config = networks }, context), AUTHORIZED)
       if authorized then authorized.enabled = true end
       return update_cluster(context, "desiredControlPlaneEndpointsConfig",
         { ipEndpointsConfig = { authorizedNetworksConfig = authorized or { enabled = false } } })

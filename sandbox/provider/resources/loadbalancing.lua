@@ -230,6 +230,7 @@ return {
     service = "compute",
     id = "projects/{project}/zones/{zone}/instanceGroups/{group}/{port}/{name}",
     mutable = {},
+    immutable = { "group" },
     client = { "group" },
     create_with = function(context, planned)
       local path = context.fill("projects/{project}/zones/{zone}/instanceGroups/") .. planned.group:match("[^/]+$")
