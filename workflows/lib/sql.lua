@@ -48,7 +48,8 @@ function M.current(p)
   end
   local size = math.tointeger(tonumber(found.settings.dataDiskSizeGb))
   if size and size > server["disk-size"] and not server["disk-limit"] then
-    ws.fail(("disk-size is %d GB and the server's disk has %d: a disk cannot shrink"):format(server["disk-size"], size), {
+    local text = "disk-size is %d GB and the server's disk has %d: a disk cannot shrink"
+    ws.fail(text:format(server["disk-size"], size), {
       kind = "invalid", where = manifest.where(m, { "infrastructure", "cloudsql", "disk-size" }),
       hint = ("write %d, or more"):format(size),
     })
