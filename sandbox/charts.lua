@@ -1,4 +1,4 @@
---- A chart repository with the stand-ins of the project's charts/stand-ins: /charts/index.yaml and the packages.
+--- A chart repository with the stand-ins of the project's charts/stand-ins: /_charts/index.yaml and the packages.
 local fs = require "ws.fs"
 local json = require "ws.json"
 local log = require "ws.log"
@@ -7,7 +7,7 @@ local reply = require "sandbox.reply"
 local time = require "ws.time"
 
 return function(cloud)
-  local s = cloud:service("charts", { prefixes = { "charts" }, anonymous = true })
+  local s = cloud:service("charts", { prefixes = { "_charts" }, anonymous = true })
 
   --- The packages, made anew for each request: a chart that is edited is served as it is now.
   local function all()
@@ -21,7 +21,7 @@ return function(cloud)
     return found
   end
 
-  s:on("GET", "/charts/index.yaml", function()
+  s:on("GET", "/_charts/index.yaml", function()
     local entries = json.object()
     for _, package in ipairs(all()) do
       local entry = {}
@@ -34,7 +34,7 @@ return function(cloud)
     return reply.text(json.encode({ apiVersion = "v1", entries = entries, generated = time.rfc3339() }, { indent = 2 }),
       200, { ["Content-Type"] = "application/yaml" })
   end)
-  s:on("GET", "/charts/{file}", function(c)
+  s:on("GET", "/_charts/{file}", function(c)
     for _, package in ipairs(all()) do
       if c.params.file == ("%s-%s.tgz"):format(package.name, package.version) then
         return reply.raw { status = 200, body = package.bytes, headers = { ["Content-Type"] = "application/gzip" } }

@@ -194,7 +194,7 @@ local function respond(self, req)
   local path = req.path:gsub("^/compute/beta/", "/compute/v1/")
   local handler, params, tag = self.router:match(req.method, path)
   local service = tag and tag.service or self.prefixes[path:match("^/([^/]*)")]
-  if not handler and not service and self.fallback then
+  if not handler and (not service or self.objects.buckets:get(path:match("^/([^/]*)"))) then
     service = self.fallback.service
     handler, params, tag = self.fallback.handler, {}, { service = service }
   end

@@ -51,7 +51,7 @@ local function status_of(cloud, address)
   for _, cluster in ipairs(cloud.clusters and cloud.clusters() or {}) do clusters[#clusters + 1] = cluster end
   return {
     endpoint = address.endpoint, tls_endpoint = address.tls_endpoint, registry = address.registry,
-    charts = address.endpoint .. "/charts", kubernetes = clusters, kubeconfig = cloud.dir .. "/kubeconfig",
+    charts = address.endpoint .. "/_charts", kubernetes = clusters, kubeconfig = cloud.dir .. "/kubeconfig",
     project = (tokens.default_project(cloud) or {}).projectId, pid = address.pid, state = cloud.dir,
     provider = address.provider, version = address.version,
   }

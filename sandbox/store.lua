@@ -42,7 +42,7 @@ local function replay(self, path)
   local file = io.open(path, "rb")
   if not file then return 0, 0 end
   local valid, lines = 0, 0
-  for line in file:lines("L") do
+  for line in function() return file:read "L" end do
     if line:sub(-1) ~= "\n" or not apply(self, line) then break end
     valid, lines = valid + #line, lines + 1
   end
@@ -61,11 +61,8 @@ function M.open(dir)
   local self = setmetatable({ dir = dir, path = dir .. "/journal.ndjson", collections = {}, lines = 0 }, Store)
   local _, lines, torn = replay(self, self.path)
   self.lines = lines
-  if torn then
-    local rewritten, problem = self:compact()
-    if not rewritten then return nil, problem end
-  end
   local opened, problem = self:reopen()
+  if opened and torn then opened, problem = self:compact() end
   if not opened then return nil, problem end
   return self
 end

@@ -71,7 +71,8 @@ return function(test)
     client("DELETE", rules .. "/" .. rule.id, nil, 404)
     client("POST", rules, { status = 500, probability = 0 })
     client("GET", NETWORKS)
-    for _, wrong in ipairs { {}, { status = 42 }, { latency = "x" }, { sttus = 500 }, { status = 500, probability = 2 } } do
+    for _, wrong in ipairs { {}, { status = 42 }, { latency = "x" }, { sttus = 500 },
+      { status = 500, probability = 2 } } do
       client("POST", rules, wrong, 400)
     end
   end)

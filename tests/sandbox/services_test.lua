@@ -78,8 +78,8 @@ return function(test)
       return text .. "." .. crypto.base64url_encode(assert(crypto.rsa_sign(file.private_key, text)))
     end
     local function ask(jwt, expected)
-      return client("POST", "/oauth2/token", "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion="
-        .. jwt, expected)
+      return client("POST", "/oauth2/token",
+        "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion=" .. jwt, expected)
     end
     local granted = ask(assertion(), 200)
     t:eq({ granted.token_type, granted.id_token }, { "Bearer", nil })
@@ -174,8 +174,8 @@ return function(test)
     t:eq(client("GET", zones .. "/z/changes/" .. change.id).status, "done")
     t:eq(client("GET", zones .. "/z/rrsets?name=a.p.internal.&type=A").rrsets[1].rrdatas, { "10.0.0.1" })
     client("POST", zones .. "/z/changes", { additions = { record } }, 409)
-    client("POST", zones .. "/z/changes", { additions = { { name = "a.other.", type = "A", rrdatas = { "1.2.3.4" } } } },
-      400)
+    local elsewhere = { name = "a.other.", type = "A", rrdatas = { "1.2.3.4" } }
+    client("POST", zones .. "/z/changes", { additions = { elsewhere } }, 400)
     t:eq(client("DELETE", zones .. "/z", nil, 400).error.errors[1].reason, "containerNotEmpty")
     client("POST", zones .. "/z/changes", { deletions = { { name = "a.p.internal.", type = "A", ttl = 61,
       rrdatas = { "10.0.0.1" } } } }, 412)
@@ -243,18 +243,19 @@ return function(test)
     client("PATCH", functions .. "/f?updateMask=description,serviceConfig", { description = "d",
       serviceConfig = { timeoutSeconds = 5 } })
     local f = client("GET", functions .. "/f")
-    t:eq({ f.state, f.description, f.serviceConfig.timeoutSeconds, f.buildConfig.runtime }, { "ACTIVE", "d", 5, "go124" })
+    t:eq({ f.state, f.description, f.serviceConfig.timeoutSeconds, f.buildConfig.runtime },
+      { "ACTIVE", "d", 5, "go124" })
     client("GET", "/cloudfunctions/v1/projects/test-project/locations/europe-west1/functions/f", nil, 404)
     client("DELETE", functions .. "/f")
 
     local monitoring = "/monitoring/v3/projects/test-project"
     local channel = client("POST", monitoring .. "/notificationChannels", { type = "email", displayName = "c" })
-    local policy = client("POST", monitoring .. "/alertPolicies", { displayName = "p", conditions = { { displayName = "x" } },
-      notificationChannels = { channel.name } })
+    local policy = client("POST", monitoring .. "/alertPolicies", { displayName = "p",
+      conditions = { { displayName = "x" } }, notificationChannels = { channel.name } })
     t:has(policy.conditions[1].name, policy.name .. "/conditions/")
     client("DELETE", "/monitoring/v3/" .. channel.name .. "?force=false", nil, 400)
-    t:eq(client("PATCH", "/monitoring/v3/" .. policy.name .. "?updateMask=displayName", { displayName = "q" }).displayName,
-      "q")
+    local at = "/monitoring/v3/" .. policy.name .. "?updateMask=displayName"
+    t:eq(client("PATCH", at, { displayName = "q" }).displayName, "q")
     client("DELETE", "/monitoring/v3/" .. policy.name)
     client("DELETE", "/monitoring/v3/" .. channel.name .. "?force=false")
     local board = client("POST", "/monitoring/v1/projects/test-project/dashboards", { displayName = "b",

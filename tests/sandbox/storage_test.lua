@@ -79,8 +79,8 @@ return function(test)
     t:eq(client("GET", JSON .. "/crlf?alt=media").body, "--b")
     t:eq(o.md5Hash, crypto.base64_encode(crypto.md5("--b", { raw = true })))
     -- rclone: no headers in the second part; Python: double quotes
-    o = upload("bare", "--x\r\nContent-Type: application/json\r\n\r\n{\"name\":\"bare\",\"contentType\":\"c/d\"}\r\n--x\r\n"
-      .. "\r\nbody\r\n--x--", 'multipart/related; boundary="x"')
+    o = upload("bare", "--x\r\nContent-Type: application/json\r\n\r\n{\"name\":\"bare\",\"contentType\":\"c/d\"}\r\n"
+      .. "--x\r\n\r\nbody\r\n--x--", 'multipart/related; boundary="x"')
     t:eq(client("GET", JSON .. "/bare?alt=media").body, "body")
     t:eq(o.contentType, "c/d")
     t:eq(o.metadata, nil)
@@ -220,7 +220,8 @@ return function(test)
     local o = client("GET", JSON .. "/a%2Fb", nil, 200, { host = "h:1" })
     t:eq(o.mediaLink, ("http://h:1/download/storage/v1/b/bucket/o/a%%2Fb?generation=%s&alt=media"):format(o.generation))
     local function range(header, expected)
-      local _, answer = client("GET", "/download/storage/v1/b/bucket/o/a%2Fb?alt=media", nil, expected, { range = header })
+      local _, answer = client("GET", "/download/storage/v1/b/bucket/o/a%2Fb?alt=media", nil, expected,
+        { range = header })
       return answer.body, answer.headers["content-range"]
     end
     t:eq({ range("bytes=0-9", 206) }, { "0123456789", "bytes 0-9/10" })
@@ -363,6 +364,11 @@ return function(test)
     client("PUT", "/made", "", 200)
     t:has(client("GET", "/").body, "<Name>made</Name>")
     client("DELETE", "/made", nil, 204)
+    -- A bucket may be called like an API.
+    client("POST", "/storage/v1/b?project=test-project", { name = "compute" })
+    client("PUT", "/compute/o", "x")
+    t:eq(client("GET", "/compute/o").body, "x")
+    client("GET", "/compute/v1/projects/test-project/global/networks")
     t:has(client("GET", "/made", nil, 404).body, "NoSuchBucket")
     local signed = "X-Goog-Signature=00&X-Goog-Expires=60&X-Goog-Date="
     t:has(client("GET", "/bucket/x/y?" .. signed .. "20200101T000000Z", nil, 400).body, "ExpiredToken")
