@@ -5,6 +5,10 @@ local secret = require "ws.secret"
 local function octal(mode) return ("%04o"):format(mode) end
 
 return function(test)
+  test("the README's example is true", function(t)
+    t:examples "modules/fs/README.md"
+  end)
+
   test("what was written is read, byte for byte", function(t)
     local dir = t:tmpdir()
     local file = fs.join(dir, "a")

@@ -53,6 +53,10 @@ local function commit_in(dir, file, text, message)
 end
 
 return function(test)
+  test("the README's example is true", function(t)
+    t:examples "modules/git/README.md"
+  end)
+
   test("root, head, status and remote", function(t)
     local r = repositories(t)
     t:eq(git.root(r.a .. "/manifests"), r.a)

@@ -39,6 +39,11 @@ local function fake_helm(t, script)
 end
 
 return function(test)
+  test("the README's example is true", function(t)
+    if not helm.find() then t:skip("helm is not installed") end
+    t:examples "modules/helm/README.md"
+  end)
+
   test("find tells the version; a missing or old helm is an error with a hint", function(t)
     if not helm.find() then t:skip("helm is not installed") end
     local tool = t:ok(helm.find())

@@ -13,6 +13,10 @@ local function fake_kubectl(t, script)
 end
 
 return function(test)
+  test("the README's example is true", function(t)
+    t:examples "modules/kubectl/README.md"
+  end)
+
   test("arguments and input are as kubectl wants them", function(t)
     local dir = fake_kubectl(t, 'printf "%s\\n" "$@" >"$0.args"; cat >"$0.in"; echo "secret/s serverside-applied"\n')
     local changes = t:ok(kubectl.apply {

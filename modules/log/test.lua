@@ -4,6 +4,10 @@ local process = require "ws.process"
 local fs = require "ws.fs"
 
 return function(test)
+  test("the README's example is true", function(t)
+    t:examples "modules/log/README.md"
+  end)
+
   test("records reach the sink from the level on, with secrets masked", function(t)
     local seen = {}
     local sink, level = log.set_sink(function(record) seen[#seen + 1] = record end), log.set_level("info")
@@ -34,7 +38,7 @@ return function(test)
       local log = require "ws.log"
       log.debug("d") log.info("i", { b = 2, a = 1 }) log.warn("w") log.error("e")
     ]]))
-    local wsrun = os.getenv("WSRUN") or "/proc/self/exe"
+    local wsrun = os.getenv("WSRUN") or fs.readlink("/proc/self/exe")
     local r = t:ok(process.run({ wsrun, script }, { env = { WSRUN_LOG = false } }))
     t:eq(r.stdout, "")
     t:eq(r.stderr, "wsrun: i a=1 b=2\nwsrun: warn: w\nwsrun: error: e\n")

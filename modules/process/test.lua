@@ -20,6 +20,10 @@ local function eventually(t, what, condition)
 end
 
 return function(test)
+  test("the README's example is true", function(t)
+    t:examples "modules/process/README.md"
+  end)
+
   test("exit code, output and arguments come through unchanged", function(t)
     local r = t:ok(process.run(sh('printf "%s|" "$@"; echo err >&2; exit 7', "a b", "$HOME", "*", "", "\255\n")))
     t:eq(r.code, 7)
@@ -379,7 +383,7 @@ return function(test)
       require "ws.fs".write(%q, a.pid .. " " .. b.pid)
       KEEP = { a, b }
     ]]):format(pids)))
-    local r = t:ok(process.run { os.getenv("WSRUN") or "/proc/self/exe", script })
+    local r = t:ok(process.run { os.getenv("WSRUN") or fs.readlink("/proc/self/exe"), script })
     t:eq(r.code, 0, r.stderr)
     for pid in fs.read(pids):gmatch("%d+") do t:eq(alive(tonumber(pid)), false) end
   end)
@@ -400,7 +404,7 @@ return function(test)
       print("fine")
     ]]))
     local r = t:ok(process.run({ "strace", "-qq", "-e", "trace=pidfd_open", "-e", "inject=pidfd_open:error=ENOSYS",
-      "-o", fs.join(dir, "log"), os.getenv("WSRUN") or "/proc/self/exe", script }))
+      "-o", fs.join(dir, "log"), os.getenv("WSRUN") or fs.readlink("/proc/self/exe"), script }))
     t:eq(r.stdout, "fine\n", r.stderr)
     t:has(fs.read(fs.join(dir, "log")), "INJECTED")
   end)

@@ -1,6 +1,10 @@
 local time = require "ws.time"
 
 return function(test)
+  test("the README's example is true", function(t)
+    t:examples "modules/time/README.md"
+  end)
+
   test("the clocks go forward", function(t)
     local a, b = time.now(), time.monotonic()
     require "ws.task".sleep(0.01)

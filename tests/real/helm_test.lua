@@ -119,7 +119,7 @@ return function(test)
       require "ws.helm".install_or_upgrade { release = "r", chart = %q, namespace = "apps", wait = true, timeout = 300,
         kubeconfig = %q, values = { image = "registry.example/broken:2" } }
     ]]):format(c.chart, c.kubeconfig)))
-    local run = t:ok(process.start({ os.getenv("WSRUN") or "/proc/self/exe", script }))
+    local run = t:ok(process.start({ os.getenv("WSRUN") or fs.readlink("/proc/self/exe"), script }))
     local status
     for _ = 1, 300 do
       require "ws.task".sleep(0.1)
