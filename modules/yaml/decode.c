@@ -17,7 +17,7 @@
 struct decoder {
 	lua_State *L;
 	struct ws_yaml_reader *r;
-	const char *filename;
+	const struct ws_yaml_reading *how;
 	struct ws_err *err;
 	int anchors; /* stack: table from name to value, or to a light userdata while it is being read */
 	int merges;  /* stack: table from depth to the list of maps that << names */
@@ -28,13 +28,13 @@ struct decoder {
 
 static bool compose(struct decoder *d);
 
-#define BAD(d, mark, ...) ws_yaml_error((d)->filename, (mark), (d)->err, __VA_ARGS__)
+#define BAD(d, mark, ...) ws_yaml_error((d)->how->filename, (mark), (d)->err, __VA_ARGS__)
 
 static bool next(struct decoder *d)
 {
 	if (ws_yaml_next(d->r))
 		return true;
-	ws_yaml_problem(d->r, d->filename, d->err);
+	ws_yaml_problem(d->r, d->how->filename, d->err);
 	return false;
 }
 
@@ -111,10 +111,10 @@ static bool compose_tagged(struct decoder *d)
 	for (size_t i = 0; i < sizeof tags / sizeof *tags; i++) {
 		if (strcmp(tags[i].name, tag) != 0)
 			continue;
-		enum ws_yaml_type type = tags[i].type, found = ws_yaml_type(s, len);
+		enum ws_yaml_type type = tags[i].type, found = ws_yaml_type(s, len, d->how->yaml11);
 		if (type != WS_YAML_STRING && found != type && !(type == WS_YAML_FLOAT && found == WS_YAML_INTEGER))
 			return BAD(d, e->start_mark, "\"%.60s\" is no !!%s", s, tag + strlen(TAG));
-		ws_yaml_push_plain(d->L, type, s, len);
+		ws_yaml_push_plain(d->L, type, s, len, d->how->yaml11);
 		return true;
 	}
 	return BAD(d, e->start_mark, "the tag %s is not supported", tag);
@@ -128,7 +128,8 @@ static bool compose_scalar(struct decoder *d)
 	if (e->data.scalar.tag != NULL && strcmp((const char *)e->data.scalar.tag, "!") != 0)
 		return compose_tagged(d);
 	bool typed = e->data.scalar.style == YAML_PLAIN_SCALAR_STYLE && e->data.scalar.tag == NULL;
-	ws_yaml_push_plain(d->L, typed ? ws_yaml_type(s, len) : WS_YAML_STRING, s, len);
+	bool yaml11 = d->how->yaml11;
+	ws_yaml_push_plain(d->L, typed ? ws_yaml_type(s, len, yaml11) : WS_YAML_STRING, s, len, yaml11);
 	return true;
 }
 
@@ -392,9 +393,9 @@ static bool compose_stream(struct decoder *d, bool all)
 	return BAD(d, d->r->event.start_mark, "a second document begins here, and one was expected");
 }
 
-int ws_yaml_decode(lua_State *L, int idx, const char *filename, bool all, struct ws_err *err)
+int ws_yaml_decode(lua_State *L, int idx, const struct ws_yaml_reading *how, struct ws_err *err)
 {
-	struct decoder d = {.L = L, .filename = filename, .err = err};
+	struct decoder d = {.L = L, .how = how, .err = err};
 	int top = lua_gettop(L);
 	luaL_checkstack(L, 16, NULL);
 	d.r = ws_yaml_reader_new(L, idx);
@@ -403,7 +404,7 @@ int ws_yaml_decode(lua_State *L, int idx, const char *filename, bool all, struct
 	lua_newtable(L);
 	d.merges = lua_gettop(L);
 	ws_values_begin(L, &d.values);
-	bool ok = compose_stream(&d, all);
+	bool ok = compose_stream(&d, how->all);
 	ws_yaml_reader_close(d.r);
 	if (!ok) {
 		lua_settop(L, top);

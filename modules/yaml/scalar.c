@@ -60,13 +60,44 @@ static bool based_integer(const char *s, size_t len)
 	return len > 2 && s[0] == '0' && (s[1] == 'x' || s[1] == 'o') && strspn(s + 2, digits) == len - 2;
 }
 
-enum ws_yaml_type ws_yaml_type(const char *s, size_t len)
+static bool is_boolean11(const char *s, size_t len)
+{
+	static const char *const words[] = {
+		"y", "Y", "yes", "Yes", "YES", "on", "On", "ON", "n", "N", "no", "No", "NO", "off", "Off", "OFF", NULL};
+	return len <= 3 && among(s, len, words);
+}
+
+static bool is_binary(const char *s, size_t len)
+{
+	s += *s == '-' || *s == '+' ? (len--, 1) : 0;
+	return len > 2 && s[0] == '0' && s[1] == 'b' && strspn(s + 2, "01") == len - 2;
+}
+
+/* The base of an integer's digits; *p goes to the first of them. */
+static unsigned base_of(const char **p, const char *end, bool yaml11)
+{
+	const char *s = *p;
+	if (end - s < 2 || s[0] != '0')
+		return 10;
+	unsigned base = s[1] == 'x' ? 16 : s[1] == 'o' ? 8 : s[1] == 'b' && yaml11 ? 2 : 0;
+	if (base != 0) {
+		*p = s + 2;
+		return base;
+	}
+	return yaml11 && strspn(s, "01234567") == (size_t)(end - s) ? 8 : 10;
+}
+
+enum ws_yaml_type ws_yaml_type(const char *s, size_t len, bool yaml11)
 {
 	static const char *const nulls[] = {"null", "~", "Null", "NULL", NULL};
 	static const char *const booleans[] = {"true", "false", "True", "False", "TRUE", "FALSE", NULL};
 	static const char *const floats[] = {".inf", ".Inf", ".INF", ".nan", ".NaN", ".NAN", NULL};
 	if (len == 0)
 		return WS_YAML_NULL;
+	if (yaml11 && is_boolean11(s, len))
+		return WS_YAML_BOOLEAN;
+	if (yaml11 && is_binary(s, len))
+		return WS_YAML_INTEGER;
 	switch (s[0]) {
 	case 'n':
 	case 'N':
@@ -95,15 +126,11 @@ enum ws_yaml_type ws_yaml_type(const char *s, size_t len)
 	}
 }
 
-static void push_integer(lua_State *L, const char *s, size_t len)
+static void push_integer(lua_State *L, const char *s, size_t len, bool yaml11)
 {
 	bool negative = s[0] == '-';
 	const char *p = s + (s[0] == '-' || s[0] == '+');
-	unsigned base = 10;
-	if (len > 2 && (p[1] == 'x' || p[1] == 'o')) {
-		base = p[1] == 'x' ? 16 : 8;
-		p += 2;
-	}
+	unsigned base = base_of(&p, s + len, yaml11);
 	uint64_t n = 0, most = (uint64_t)INT64_MAX + negative;
 	double big = 0;
 	bool fits = true;
@@ -130,17 +157,17 @@ static void push_float(lua_State *L, const char *s)
 		lua_pushnumber(L, strtod(s, NULL));
 }
 
-void ws_yaml_push_plain(lua_State *L, enum ws_yaml_type type, const char *s, size_t len)
+void ws_yaml_push_plain(lua_State *L, enum ws_yaml_type type, const char *s, size_t len, bool yaml11)
 {
 	switch (type) {
 	case WS_YAML_NULL:
 		ws_push_null(L);
 		break;
 	case WS_YAML_BOOLEAN:
-		lua_pushboolean(L, s[0] == 't' || s[0] == 'T');
+		lua_pushboolean(L, strchr("tTyY", s[0]) != NULL || (len == 2 && strcasecmp(s, "on") == 0));
 		break;
 	case WS_YAML_INTEGER:
-		push_integer(L, s, len);
+		push_integer(L, s, len, yaml11);
 		break;
 	case WS_YAML_FLOAT:
 		push_float(L, s);
@@ -160,8 +187,8 @@ void ws_yaml_push_key(lua_State *L, const yaml_event_t *event)
 {
 	const char *s = (const char *)event->data.scalar.value;
 	size_t len = event->data.scalar.length;
-	if (is_plain(event) && ws_yaml_type(s, len) == WS_YAML_INTEGER)
-		ws_yaml_push_plain(L, WS_YAML_INTEGER, s, len);
+	if (is_plain(event) && ws_yaml_type(s, len, false) == WS_YAML_INTEGER)
+		ws_yaml_push_plain(L, WS_YAML_INTEGER, s, len, false);
 	else
 		lua_pushlstring(L, s, len);
 	if (lua_type(L, -1) == LUA_TNUMBER && !lua_isinteger(L, -1)) {

@@ -35,6 +35,20 @@ return function(test)
     t:eq({ yaml.kind(read "[]"), yaml.kind(read "{}") }, { "array", "object" })
   end)
 
+  test("files of Kubernetes are typed as its tools do", function(t)
+    local function read11(text) return (select(1, yaml.decode(text, { yaml11 = true }))) end
+    for text, value in pairs {
+      ["0644"] = 420, ["-0644"] = -420, ["0"] = 0, ["00"] = 0, ["0o644"] = 420, ["0x1f"] = 31, ["0b101"] = 5,
+      ["-0b11"] = -3, ["0689"] = 689, ["yes"] = true, ["On"] = true, ["y"] = true, ["true"] = true, ["no"] = false,
+      ["OFF"] = false, ["n"] = false, ["yEs"] = "yEs", ["'yes'"] = "yes", ["one"] = "one", ["0b12"] = "0b12",
+      ["1.5"] = 1.5, ["10"] = 10, ["!!str 0644"] = "0644",
+    } do
+      t:eq(read11(text), value, text)
+      t:eq(math.type(read11(text)), math.type(value), text)
+    end
+    t:eq(json.encode(yaml.decode_all("mode: 0400\n---\non: y\n", { yaml11 = true })), '[{"mode":256},{"on":true}]')
+  end)
+
   test("keys are strings or integers and keep their order", function(t)
     t:eq(json.encode(read "z: 1\n8080: a\ntrue: b\n~: c\n1.5: d\n'2': e\na: 2\n"),
       '{"z":1,"8080":"a","true":"b","~":"c","1.5":"d","2":"e","a":2}')

@@ -11,14 +11,15 @@ yaml.null = nil
 --- Aliases become copies. `<<` merges maps. A key that occurs twice is an error, and so are tags other than those of
 --- plain values (`!!str`, `!!int`, …), more than 256 levels, and aliases that add more than 100000 values.
 ---@param text string
----@param opts? { filename?: string }  named in the error
+---@param opts? { filename?: string, yaml11?: boolean }  `filename`: named in the error. `yaml11`: scalars as Kubernetes'
+---  tools read them: `yes`, `no`, `on`, `off`, `y`, `n` are booleans, `0644` is octal, `0b101` binary.
 ---@return any? value
 ---@return ws.Error? err  kind `parse`; its message begins with `line:column:`, or `file:line:column:`
 function yaml.decode(text, opts) end
 
 --- Reads a text with any number of documents.
 ---@param text string
----@param opts? { filename?: string }
+---@param opts? { filename?: string, yaml11?: boolean }  as for `decode`
 ---@return any[]? values
 ---@return ws.Error? err  as for `decode`
 function yaml.decode_all(text, opts) end

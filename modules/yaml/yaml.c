@@ -14,21 +14,25 @@
 static int decode(lua_State *L, bool all)
 {
 	luaL_checktype(L, 1, LUA_TSTRING);
-	ws_opts_check(L, 2, "filename", NULL);
-	const char *filename = ws_opt_string(L, 2, "filename", NULL, NULL);
+	ws_opts_check(L, 2, "filename", "yaml11", NULL);
+	struct ws_yaml_reading how = {
+		.filename = ws_opt_string(L, 2, "filename", NULL, NULL),
+		.all = all,
+		.yaml11 = ws_opt_boolean(L, 2, "yaml11", false),
+	};
 	struct ws_err err = {.op = all ? "yaml.decode_all" : "yaml.decode"};
-	if (ws_yaml_decode(L, 1, filename, all, &err) != 0)
+	if (ws_yaml_decode(L, 1, &how, &err) != 0)
 		return ws_fail(L, &err);
 	return 1;
 }
 
-/* decode(text, { filename = string }?) → value | nil, err */
+/* decode(text, { filename = string, yaml11 = boolean }?) → value | nil, err */
 static int l_decode(lua_State *L)
 {
 	return decode(L, false);
 }
 
-/* decode_all(text, { filename = string }?) → list of values | nil, err */
+/* decode_all(text, { filename = string, yaml11 = boolean }?) → list of values | nil, err */
 static int l_decode_all(lua_State *L)
 {
 	return decode(L, true);
