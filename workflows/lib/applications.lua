@@ -93,7 +93,7 @@ local function deploy_paths(p, app)
   local changed, total = 0, 0
   for i in ipairs(app.paths) do
     for _, file in ipairs(yaml_files(p, app, i)) do
-      for _, object in ipairs(assert(yaml.decode_all(assert(fs.read(file)), { filename = file }))) do
+      for _, object in ipairs(assert(yaml.decode_all(assert(fs.read(file)), { filename = file, yaml11 = true }))) do
         if type(object) == "table" and object.kind then
           object.metadata.namespace = object.metadata.namespace or app.namespace
           if cluster.apply(p.api, object) then changed = changed + 1 end
