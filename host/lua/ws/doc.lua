@@ -74,6 +74,8 @@ local function read_block(lines)
       entry.fields[#entry.fields + 1] = { name = name, type = kind, text = text }
     elseif tag == "class" then
       entry.class = rest
+    elseif tag == "type" then
+      entry.type = rest
     elseif tag == "async" then
       entry.async = true
     elseif tag == "private" or tag == "package" then
@@ -86,11 +88,25 @@ local function read_block(lines)
   return entry
 end
 
---- Reads the documented definitions of one source text.
+--- What a line of code defines: owner, separator, name, parameters; nil when it defines no public name.
+local function definition(line, entry)
+  local owner, separator, name, params = line:match("^function ([%w_]+)([%.:])([%w_]+)(%b())")
+  if owner then return owner, separator, name, params end
+  owner, name, params = line:match("^([%w_]+)%.([%w_]+) = function(%b())")
+  if owner then return owner, ".", name, params end
+  owner, name = line:match("^([%w_]+)%.([%w_]+) = ")
+  params = entry and (entry.type or ""):match("^fun(%b())")
+  if owner and params then return owner, ".", name, params end
+  params = line:match("^return function(%b())")
+  if params then return "M", ".", "call", params end
+end
+
+--- Reads the documented definitions of one source text. `aliases` are names that another file of the folder defines:
+--- `M.parse_url = url.parse`.
 ---@param source string
----@return { intro: string[], entries: ws.DocEntry[], classes: table[], undocumented: string[] }
+---@return { intro: string[], entries: ws.DocEntry[], classes: table[], undocumented: string[], aliases: table[] }
 function M.parse(source)
-  local result = { intro = {}, entries = {}, classes = {}, undocumented = {} }
+  local result = { intro = {}, entries = {}, classes = {}, undocumented = {}, aliases = {} }
   local block, at_top = {}, true
   local function finish_block()
     if #block == 0 then return nil end
@@ -103,23 +119,17 @@ function M.parse(source)
     if comment then
       block[#block + 1] = comment
     else
-      local owner, separator, name, params = line:match("^function ([%w_]+)([%.:])([%w_]+)(%b())")
-      if not owner then
-        owner, name, params = line:match("^([%w_]+)%.([%w_]+) = function(%b())")
-        separator = "."
-      end
-      if not owner then
-        params = line:match("^return function(%b())")
-        if params then owner, separator, name = "M", ".", "call" end
-      end
       local had_block = #block > 0
       local entry = finish_block()
+      local owner, separator, name, params = definition(line, entry)
+      local alias, file, original = line:match("^M%.([%w_]+) = ([%w_]+)%.([%w_]+)$")
+      if alias then result.aliases[#result.aliases + 1] = { name = alias, file = file, original = original } end
       if owner then
         local shown = (owner == "M" or owner:find("^%l")) and name or owner .. separator .. name
         if entry and not entry.private then
           entry.name, entry.signature = shown, shown .. params
           result.entries[#result.entries + 1] = entry
-        elseif not entry and not name:find("^_") then
+        elseif not entry and not name:find("^_") and owner:find("^%u") then
           result.undocumented[#result.undocumented + 1] = shown
         end
       elseif entry and entry.class then
@@ -153,6 +163,18 @@ function M.modules()
   return all
 end
 
+--- The entry of a name that is defined in another file of the same folder, under its name here.
+local function aliased(folder, alias)
+  local text = engine.program_file(("%s/%s.lua"):format(folder, alias.file))
+  for _, entry in ipairs(text and M.parse(text).entries or {}) do
+    if entry.name == alias.original then
+      entry.signature = alias.name .. entry.signature:sub(#entry.name + 1)
+      entry.name = alias.name
+      return entry
+    end
+  end
+end
+
 --- The documentation of a module, or nil when there is no such module.
 ---@param name string  such as "ws.gcs"
 ---@return table? doc
@@ -171,6 +193,9 @@ function M.module(name)
       end
       table.move(doc.classes, 1, #doc.classes, #merged.classes + 1, merged.classes)
       table.move(doc.undocumented, 1, #doc.undocumented, #merged.undocumented + 1, merged.undocumented)
+      for _, alias in ipairs(doc.aliases) do
+        merged.entries[#merged.entries + 1] = aliased(path:match("^(.*)/"), alias)
+      end
     end
   end
   return merged

@@ -52,6 +52,8 @@ local function keep(value)
   return err
 end
 
+--- Ends a step and tells who waits for it.
+---@private
 function Run:settle(step, status, err)
   step.status, step.err = status, err
   step.seconds = step.started and now() - step.started or 0
@@ -174,6 +176,7 @@ function Run:step(name, opts, fn)
 end
 
 --- Runs a step that may start now.
+---@private
 function Run:perform(step, opts, fn)
   local limit, parent = self.limit, step.parent
   if limit then
