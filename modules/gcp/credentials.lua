@@ -32,7 +32,7 @@ end
 
 --- Asks a token endpoint (RFC 6749) with a form; the answer's token and lifetime.
 local function ask_token(url, form)
-  local answer, err = http.post(url, { body = http.query(form), timeout = TIMEOUT,
+  local answer, err = http.post(url, { body = http.query(form), timeout = TIMEOUT, reads = true,
     headers = { ["content-type"] = "application/x-www-form-urlencoded" } })
   if not answer then return nil, err end
   local body = json.decode(answer.body)

@@ -1,9 +1,9 @@
 --- Kubernetes over its REST API: get, list, create, server-side apply, patch, delete, watch, logs.
 local discovery = require "ws.k8s.discovery"
 local errors = require "ws.error"
-local fs = require "ws.fs"
 local http = require "ws.http"
 local json = require "ws.json"
+local kubeconfig = require "ws.k8s.kubeconfig"
 local native = require "ws.engine".native
 local retry = require "ws.gcp.retry"
 local secret = require "ws.secret"
@@ -19,43 +19,45 @@ local PAGE = 500           -- objects of one page of a list
 local Client = {}
 Client.__index = Client
 
-local client_options = { server = true, ca_data = true, ca_file = true, token = true, project = true }
+local client_options = { server = true, ca_data = true, ca_file = true, cert_data = true, key_data = true, token = true,
+  project = true }
 
---- Makes a client of a cluster.
+---@class ws.k8s.ClientOptions
+---@field server string  URL
+---@field ca_data? string  the cluster's authority, PEM text
+---@field ca_file? string  or the path of a file with it
+---@field cert_data? string  this client's certificate, PEM text
+---@field key_data? string|ws.Secret  its key, PEM text
+---@field token? string|ws.Secret|(fun(): ws.Secret?, ws.Error?)  a function is asked before every request
+
+--- Makes a client of a cluster. Raises on an unknown option or without a server.
 ---
 --- ```lua
 --- local api = assert(k8s.client { server = "https://127.0.0.1:6443", ca_data = pem, token = token })
 --- ```
---- Raises on an unknown option or without a server.
----@async
----@param opts { server: string, ca_data?: string, ca_file?: string, token?: any }  `ca_data` is PEM text; `token` a
----  string, a secret, or a function that returns a secret or nil, err and is asked before every request
----@return ws.k8s.Client? client
----@return ws.Error? err
+---@param opts ws.k8s.ClientOptions
+---@return ws.k8s.Client client
 function M.client(opts)
   for key in pairs(opts) do
     if not client_options[key] then error(("k8s.client: unknown option '%s'"):format(tostring(key)), 2) end
   end
   if not opts.server then error("k8s.client needs a server", 2) end
-  local self = setmetatable({ server = opts.server:gsub("/+$", ""), token = opts.token, ca = opts.ca_file }, Client)
-  if opts.ca_data then
-    local path, err = fs.temp_file { prefix = "wsrun-ca-", suffix = ".pem" }
-    if not path then return nil, err end
-    self.ca = path
-    local ok
-    ok, err = fs.write(path, opts.ca_data, { durable = false })
-    if not ok then return nil, err end
-    self.owned_ca = path
-  end
+  local self = setmetatable({ server = opts.server:gsub("/+$", ""), token = opts.token,
+    ca = opts.ca_data or opts.ca_file, cert = opts.cert_data, key = opts.key_data }, Client)
   self.discovery = discovery.new(function(path) return self:request { path = path } end)
   return self
 end
 
---- Removes what the client keeps on disk.
+--- Makes a client of the cluster that a kubeconfig names: token, token file, client certificate or exec plugin.
 ---@async
-function Client:close()
-  if self.owned_ca then fs.remove(self.owned_ca, { missing_ok = true }) end
-  self.owned_ca = nil
+---@param source string|table  path of the file, or what it contains
+---@param opts? { context?: string }  default: its current-context
+---@return ws.k8s.Client? client
+---@return ws.Error? err  kinds `not_found` (file or context), `parse`, `invalid`, `unsupported`
+function M.from_kubeconfig(source, opts)
+  local options, err = kubeconfig.options(source, opts and opts.context)
+  if not options then return nil, err end
+  return M.client(options)
 end
 
 local kinds = { [400] = "invalid", [401] = "unauthenticated", [403] = "denied", [404] = "not_found", [409] = "conflict",
@@ -96,7 +98,8 @@ function Client:request(opts)
     local headers, problem = headers_of(self, opts)
     if not headers then return true, nil, problem end
     local answer, err = http.request { method = method, url = url, headers = headers, body = body, sink = opts.sink,
-      ca = self.ca, timeout = opts.timeout or TIMEOUT }
+      ca = self.ca, cert = self.cert, key = self.key, timeout = opts.timeout or TIMEOUT,
+      stall_timeout = opts.sink and 0 or nil } -- a watch may be silent as long as it lasts
     if not answer then
       if method == "GET" and err.retryable and not opts.sink then return false, nil, nil, err end
       return true, nil, err
@@ -305,6 +308,50 @@ function Client:follow(path, ref, version, deadline, on_event)
   if not ok then return nil, value end
   if value == nil then return nil, err end
   return nil
+end
+
+local function has_condition(name)
+  return function(object)
+    for _, condition in ipairs(object and object.status and object.status.conditions or {}) do
+      if condition.type == name then return condition.status == "True" end
+    end
+    return false
+  end
+end
+
+--- Waits until an object is as wanted.
+---
+--- ```lua
+--- assert(api:wait({ api_version = "apps/v1", kind = "Deployment", name = "web" }, "Available", { timeout = 60 }))
+--- ```
+---@async
+---@param ref ws.k8s.Reference
+---@param wanted "deleted"|string|fun(object: table?): boolean?  the name of a condition that is to be True, or a
+---  function that looks at the object (nil: there is none)
+---@param opts? { timeout?: number }  seconds, default 300
+---@return table|true|nil object  true when there is none
+---@return ws.Error? err  kind `timeout`, `denied`, ...
+function Client:wait(ref, wanted, opts)
+  local test = wanted
+  if wanted == "deleted" then
+    test = function(object) return object == nil end
+  elseif type(wanted) == "string" then
+    test = has_condition(wanted)
+  end
+  local timeout = opts and opts.timeout or 300
+  local deadline, pause = native.monotonic() + timeout, 0.1
+  while true do
+    local object, err = self:get(ref)
+    if not object and err.kind ~= "not_found" then return nil, err end
+    if test(object) then return object or true end
+    if native.monotonic() >= deadline then
+      return nil, errors.new { kind = "timeout", op = "k8s.wait",
+        message = ("%s %s was not %s within %g s"):format(ref.kind, ref.name,
+          type(wanted) == "string" and wanted or "as wanted", timeout) }
+    end
+    task.sleep(math.min(pause, math.max(0, deadline - native.monotonic())))
+    pause = math.min(pause * 2, 2)
+  end
 end
 
 --- Waits until the cluster answers /readyz.

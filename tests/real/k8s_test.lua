@@ -23,7 +23,8 @@ local function client(t)
   local token = kubectl("create", "token", "tester", "-n", "default"):match("%S+")
   local api = t:ok(k8s.client { server = cluster.server, token = secret.new(token),
     ca_data = crypto.base64_decode(cluster["certificate-authority-data"]) })
-  t:defer(function() api:close() end)
+  local by_certificate = t:ok(k8s.from_kubeconfig(env.KUBECONFIG))
+  t:ok(by_certificate:get { api_version = "v1", kind = "Namespace", name = "default" })
   return api
 end
 
