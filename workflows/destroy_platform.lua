@@ -16,6 +16,7 @@ return ws.workflow {
   run = function(w, args)
     local p = platform.open(w, args.platform)
     p:confirm(args.confirm)
+    p:refuse_protected()
     local lock <close> = p:lock()
     w:step("check", function() p:check() end)
 

@@ -53,6 +53,20 @@ function Platform:confirm(said)
     { kind = "invalid", hint = ("say --confirm=%s"):format(self.name), exit = 64 })
 end
 
+--- Refuses while the manifest protects something from deletion: Terraform would refuse as well, after it has destroyed
+--- what stands around it.
+function Platform:refuse_protected()
+  for _, what in ipairs { "gke", "cloudsql" } do
+    if (self.manifest.infrastructure[what] or {})["deletion-protection"] then
+      ws.fail(("%s is protected from deletion"):format(self.name), {
+        kind = "denied",
+        where = require "lib.manifest".where(self.manifest, { "infrastructure", what, "deletion-protection" }),
+        hint = "say false there, run create_platform so that it holds, then destroy",
+      })
+    end
+  end
+end
+
 --- What must be there before anything is changed: the tools, the account, the bucket of the states.
 function Platform:check()
   local tool = assert(terraform.find())
