@@ -42,6 +42,16 @@ end
 local get = { api = "compute", path = "projects/p/zones" }
 
 return function(test)
+  test("the README's example is true", function(t)
+    serve(t, function(_, req)
+      local operation = { kind = "compute#operation", name = "op", status = req.method == "GET" and "DONE" or "RUNNING",
+        selfLink = "https://www.googleapis.com/compute/v1/projects/p/global/operations/op" }
+      if req.path:find("zones") then return reply(200, { items = json.array { { name = "europe-west1-b" } } }) end
+      return reply(200, operation)
+    end)
+    t:examples "modules/gcp/README.md"
+  end)
+
   test("a request carries token and attempt, and decodes the answer", function(t)
     local _, seen = serve(t, function() return reply(200, { kind = "x" }) end)
     t:eq(t:ok(gcp.request(get)).kind, "x")

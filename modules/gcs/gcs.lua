@@ -50,8 +50,11 @@ local function checksum_error(url)
     message = ("%s: what arrived is not what is stored (CRC32C)"):format(url) }
 end
 
---- The CRC32C that an answer's x-goog-hash header promises, or nil.
+--- The CRC32C that an answer's x-goog-hash header promises, or nil. It is that of the stored bytes, which are others
+--- when the server unpacked them on the way (https://cloud.google.com/storage/docs/transcoding).
 local function promised_crc(answer)
+  local headers = answer.headers
+  if headers["x-goog-stored-content-encoding"] == "gzip" and headers["content-encoding"] ~= "gzip" then return nil end
   return metadata.decode_crc((answer.headers["x-goog-hash"] or ""):match("crc32c=([%w+/=]+)"))
 end
 

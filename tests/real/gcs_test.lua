@@ -43,6 +43,8 @@ return function(test)
     t:err("not_found", gcs.stat("gs://no-such-bucket/x"))
     t:err("not_found", gcs.stat_bucket "no-such-bucket")
     t:eq((gcs.create_bucket("states-1", { project = "p" })), nil)
+    t:ok(gcs.create_bucket("bucket", { project = "p" }))
+    t:examples "modules/gcs/README.md"
   end, { timeout = 120 })
 
   test("preconditions", function(t)
@@ -99,7 +101,8 @@ return function(test)
     local r = assert(require "ws.process".run({ wsrun, "-e", [[
       assert(require("ws.lock").acquire { bucket = "states-1", name = "p", run = "killed" })
       local pid = require("ws.engine").native.pid()
-      require("ws.process").run { "kill", "-KILL", tostring(pid) }]] }, { env = { GOOGLE_OAUTH_ACCESS_TOKEN = "any-token" } }))
+      require("ws.process").run { "kill", "-KILL", tostring(pid) }]] },
+      { env = { GOOGLE_OAUTH_ACCESS_TOKEN = "any-token" } }))
     t:eq(r.signal, "KILL")
     t:eq(t:ok(lock.read("states-1", "p")).run, "killed")
     local taken <close> = t:ok(lock.acquire { bucket = "states-1", name = "p", run = "next" })

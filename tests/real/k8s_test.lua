@@ -1,5 +1,6 @@
 -- ws.k8s against a real kube-apiserver.
 local crypto = require "ws.crypto"
+local environment = require "ws.environment"
 local fs = require "ws.fs"
 local k8s = require "ws.k8s"
 local process = require "ws.process"
@@ -25,6 +26,9 @@ local function client(t)
     ca_data = crypto.base64_decode(cluster["certificate-authority-data"]) })
   local by_certificate = t:ok(k8s.from_kubeconfig(env.KUBECONFIG))
   t:ok(by_certificate:get { api_version = "v1", kind = "Namespace", name = "default" })
+  environment.set { KUBECONFIG = env.KUBECONFIG }
+  t:defer(function() environment.set { KUBECONFIG = false } end)
+  t:examples "modules/k8s/README.md"
   return api
 end
 
