@@ -119,8 +119,10 @@ static void set_string(lua_State *L, const char *key, const char *value)
 	}
 }
 
-void ws_err_push(lua_State *L, struct ws_err *e)
+/* object(light userdata of the struct ws_err) → error object */
+static int make_object(lua_State *L)
 {
+	const struct ws_err *e = lua_touserdata(L, 1);
 	lua_createtable(L, 0, 6);
 	const char *kind = e->kind ? e->kind : "internal";
 	set_string(L, "kind", kind);
@@ -135,7 +137,18 @@ void ws_err_push(lua_State *L, struct ws_err *e)
 	lua_pushboolean(L, i >= 0 && kinds[i].retryable);
 	lua_setfield(L, -2, "retryable");
 	luaL_setmetatable(L, METATABLE);
+	return 1;
+}
+
+void ws_err_push(lua_State *L, struct ws_err *e)
+{
+	lua_pushcfunction(L, make_object);
+	lua_pushlightuserdata(L, e);
+	int status =
+		lua_pcall(L, 1, 1, 0); /* what the C error owns is freed also when there is no memory for the other */
 	ws_err_clear(e);
+	if (status != LUA_OK)
+		lua_error(L);
 }
 
 int ws_fail(lua_State *L, struct ws_err *e)

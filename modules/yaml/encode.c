@@ -139,7 +139,7 @@ static void write_string(struct writer *w, const char *s, size_t len, int indent
 	if (!w->style->one_line && place != AT_START && fits_block(s, len))
 		write_block(w, s, len, indent);
 	else if (memchr(s, 0, len) == NULL && ws_yaml_plain_string(s, len) &&
-		 !(w->style->one_line && strpbrk(s, ",[]{}") != NULL))
+		 !(w->style->one_line && strpbrk(s, ",[]{}?") != NULL))
 		add(w, s, len);
 	else
 		write_quoted(w, s, len);
@@ -221,7 +221,7 @@ static void write_key(struct writer *w, int idx)
 		if (len > LONGEST_KEY)
 			luaL_error(w->L, "yaml.encode: a key of %d bytes", (int)len);
 		if (memchr(s, 0, len) == NULL && ws_yaml_plain_string(s, len) &&
-			!(w->style->one_line && strpbrk(s, ",[]{}") != NULL))
+			!(w->style->one_line && strpbrk(s, ",[]{}?") != NULL))
 			add(w, s, len);
 		else
 			write_quoted(w, s, len);

@@ -152,6 +152,7 @@ script: |
   c
 ]])
     t:eq(yaml.encode({ a = { 1, "b, c" }, d = { e = "f" } }, { one_line = true }), '{a: [1, "b, c"], d: {e: f}}')
+    t:eq(yaml.encode({ "a:?b", "a?", "a:b" }, { one_line = true }), '["a:?b", "a?", a:b]')
     t:eq(yaml.encode "x", "x\n")
     t:eq(yaml.encode(yaml.array()), "[]\n")
   end)
