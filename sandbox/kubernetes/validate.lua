@@ -111,7 +111,7 @@ local function check_template(spec, add, restart)
     return
   end
   check_labels(values.get(template, "metadata", "labels"), "spec.template.metadata.labels", add)
-  pod.check_spec(template.spec or {}, "spec.template.spec", add)
+  pod.check_spec(template.spec or {}, "spec.template.spec", add, spec.volumeClaimTemplates)
   local policy = values.get(template, "spec", "restartPolicy")
   if not restart[policy] then
     add("FieldValueNotSupported", "spec.template.spec.restartPolicy", "Unsupported value: %q: supported values: %s",

@@ -45,17 +45,19 @@ end
 ---@param spec table
 ---@param field string  the spec's path
 ---@param add function  (reason, field, message, ...)
-function M.check_spec(spec, field, add)
+---@param claims? table[]  claim templates whose volumes the Pods get besides their own
+function M.check_spec(spec, field, add, claims)
   if values.is_empty(spec.containers) then add("FieldValueRequired", field .. ".containers", "Required value") end
   local volumes, seen = {}, {}
+  for _, claim in ipairs(claims or {}) do volumes[values.get(claim, "metadata", "name") or ""] = true end
   for i, v in ipairs(spec.volumes or {}) do
     if not v.name then
       add("FieldValueRequired", ("%s.volumes[%d].name"):format(field, i - 1), "Required value")
     else
-      if volumes[v.name] then
+      if seen["volume " .. v.name] then
         add("FieldValueDuplicate", ("%s.volumes[%d].name"):format(field, i - 1), "Duplicate value: %q", v.name)
       end
-      volumes[v.name] = true
+      volumes[v.name], seen["volume " .. v.name] = true, true
     end
   end
   for _, list in ipairs { "initContainers", "containers" } do
