@@ -36,6 +36,9 @@ local function service(api, new, old)
   local before = old and old.spec or {}
   if not spec.clusterIP or spec.clusterIP == "" then spec.clusterIP = before.clusterIP or free_address(api) end
   spec.clusterIPs = values.array { spec.clusterIP }
+  local dual = spec.clusterIP == "None" and values.is_empty(spec.selector)
+  spec.ipFamilies = spec.ipFamilies or before.ipFamilies or values.array { "IPv4", dual and "IPv6" or nil }
+  spec.ipFamilyPolicy = spec.ipFamilyPolicy or before.ipFamilyPolicy or (dual and "RequireDualStack" or "SingleStack")
   local taken
   for _, port in ipairs(spec.ports or {}) do
     if spec.type == "ClusterIP" then
@@ -99,6 +102,7 @@ local FIRST_STATUS = {
   ["apps/daemonsets"] = function()
     return { currentNumberScheduled = 0, desiredNumberScheduled = 0, numberMisscheduled = 0, numberReady = 0 }
   end,
+  ["autoscaling/horizontalpodautoscalers"] = function() return { desiredReplicas = 0 } end,
   ["batch/jobs"] = function() return values.object() end,
   ["batch/cronjobs"] = function() return values.object() end,
 }
@@ -124,6 +128,16 @@ local function established(new, now)
   }
 end
 
+local TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+--- The number of a DaemonSet's template, which older clients look at.
+local function template_generation(new, old)
+  local annotations = values.sub(new, "metadata", "annotations")
+  local before = old and tonumber(values.get(old, "metadata", "annotations", TEMPLATE_GENERATION) or "1") or 0
+  local changed = not old or not values.equal(values.get(old, "spec", "template"), values.get(new, "spec", "template"))
+  annotations[TEMPLATE_GENERATION] = ("%d"):format(before + (changed and 1 or 0))
+end
+
 --- Completes an object that is to be written, in place.
 ---@param api kubernetes.Api
 ---@param resource kubernetes.Resource
@@ -135,12 +149,21 @@ function M.admit(api, resource, new, old)
   elseif FIRST_STATUS[resource.id] then
     new.status = values.object(FIRST_STATUS[resource.id]())
   end
-  if resource.id == "/services" and new.spec then
-    service(api, new, old)
-  elseif resource.id == "apiextensions.k8s.io/customresourcedefinitions" and type(values.get(new, "spec",
+  if resource.id == "apiextensions.k8s.io/customresourcedefinitions" and type(values.get(new, "spec",
     "names")) == "table" then
     established(new, api:now())
+  elseif resource.id == "apps/daemonsets" then
+    template_generation(new, old)
   end
+end
+
+--- Gives an object what the server allocates; nobody owns these fields unless he sent them.
+---@param api kubernetes.Api
+---@param resource kubernetes.Resource
+---@param new table
+---@param old? table
+function M.allocate(api, resource, new, old)
+  if resource.id == "/services" and new.spec then service(api, new, old) end
 end
 
 return M

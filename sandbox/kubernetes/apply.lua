@@ -101,7 +101,16 @@ local function entries_of(object)
   return out
 end
 
+--- Applies before updates, then by time and name: the order in which they are shown.
+local function earlier(a, b)
+  if a.operation ~= b.operation then return a.operation < b.operation end
+  if a.time ~= b.time then return (a.time or "") < (b.time or "") end
+  if a.manager ~= b.manager then return a.manager < b.manager end
+  return (a.subresource or "") < (b.subresource or "")
+end
+
 local function store_entries(object, entries)
+  table.sort(entries, earlier)
   local list = values.array()
   for _, entry in ipairs(entries) do
     if entry.fieldsV1 and next(entry.fieldsV1) then list[#list + 1] = entry end
@@ -177,6 +186,7 @@ function M.apply(live, applied, node, manager, without_status)
   local merged = live and M.merge(live, wanted, node) or values.copy(applied)
   if own then
     local keep = fieldset.union(new_set, others)
+    keep["f:metadata"] = keep["f:metadata"] or {} -- it holds more than what can be owned
     fieldset.prune(merged, own.fieldsV1, keep, node)
   end
   local unchanged = own and values.equal(own.fieldsV1, new_set)

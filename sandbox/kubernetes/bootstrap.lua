@@ -16,7 +16,11 @@ local function role(name, aggregated, rules)
       aggregationRule = aggregated } }
 end
 
-local function node(api, i)
+--- A node of a cluster.
+---@param api { name: string, region: string, version: string, pod_network: string, now: function }
+---@param i integer
+---@return table node
+function M.node(api, i)
   local name = ("gke-%s-pool-%d"):format(api.name, i)
   local now = api:now()
   local conditions = values.array()
@@ -30,7 +34,7 @@ local function node(api, i)
       lastTransitionTime = now }
   end
   local capacity = { cpu = "4", memory = "16384Mi", pods = "110", ["ephemeral-storage"] = "100Gi" }
-  return { id = "/nodes", object = {
+  return {
     metadata = { name = name, labels = {
       ["kubernetes.io/hostname"] = name, ["kubernetes.io/os"] = "linux", ["kubernetes.io/arch"] = "amd64",
       ["cloud.google.com/gke-nodepool"] = "pool", ["topology.kubernetes.io/region"] = api.region,
@@ -48,7 +52,23 @@ local function node(api, i)
           architecture = "amd64",
         machineID = "", systemUUID = "", bootID = "" },
     },
-  } }
+  }
+end
+
+--- The storage classes of a cluster.
+---@return { id: string, object: table }[]
+function M.storage_classes()
+  local list = {}
+  for _, class in ipairs { { "standard-rwo", true, "pd-balanced" }, { "premium-rwo", false, "pd-ssd" },
+    { "standard", false, "pd-standard" } } do
+    list[#list + 1] = { id = "storage.k8s.io/storageclasses", object = {
+      metadata = { name = class[1],
+        annotations = class[2] and { ["storageclass.kubernetes.io/is-default-class"] = "true" } or nil },
+      provisioner = "pd.csi.storage.gke.io", allowVolumeExpansion = true, parameters = { type = class[3] },
+      volumeBindingMode = "WaitForFirstConsumer",
+    } }
+  end
+  return list
 end
 
 local function objects(api)
@@ -59,16 +79,13 @@ local function objects(api)
   for _, name in ipairs { "default", "kube-system", "kube-public", "kube-node-lease" } do
     add("/namespaces", { metadata = { name = name } })
   end
-  for i = 1, api.node_count do list[#list + 1] = node(api, i) end
-  for _, class in ipairs { { "standard-rwo", true, "pd-balanced" }, { "premium-rwo", false, "pd-ssd" },
-    { "standard", false, "pd-standard" } } do
-    add("storage.k8s.io/storageclasses", {
-      metadata = { name = class[1], annotations = class[2]
-        and { ["storageclass.kubernetes.io/is-default-class"] = "true" } or nil },
-      provisioner = "pd.csi.storage.gke.io", allowVolumeExpansion = true, parameters = { type = class[3] },
-      volumeBindingMode = "WaitForFirstConsumer",
-    })
+  for i = 1, api.node_count do
+    local node = M.node(api, i)
+    add("/nodes", node)
+    add("coordination.k8s.io/leases", { metadata = { name = node.metadata.name },
+      spec = { holderIdentity = node.metadata.name, leaseDurationSeconds = 40 } }, "kube-node-lease")
   end
+  for _, entry in ipairs(M.storage_classes()) do list[#list + 1] = entry end
   for name, value in pairs { ["system-cluster-critical"] = 2000000000, ["system-node-critical"] = 2000001000 } do
     add("scheduling.k8s.io/priorityclasses", { metadata = { name = name }, value = value })
   end

@@ -48,10 +48,6 @@ local function container(c)
     local ref = values.get(e, "valueFrom", "fieldRef")
     if ref then fill(ref, { apiVersion = "v1" }) end
   end)
-  -- A limit without a request is also the request.
-  for name, amount in pairs(values.get(c, "resources", "limits") or {}) do
-    fill(values.sub(c.resources, "requests"), { [name] = amount })
-  end
 end
 
 local VOLUME_MODES = { "secret", "configMap", "downwardAPI", "projected" }
@@ -83,6 +79,7 @@ end
 
 local function template(spec)
   if type(spec.template) ~= "table" then return end
+  values.sub(spec, "template", "metadata")
   M.pod_spec(values.sub(spec, "template", "spec"))
 end
 
@@ -96,6 +93,13 @@ local KIND = {}
 KIND["/pods"] = function(o)
   local spec = values.sub(o, "spec")
   M.pod_spec(spec)
+  for _, list in ipairs { spec.containers or {}, spec.initContainers or {} } do
+    each(list, function(c) -- a limit without a request is also the request
+      for name, amount in pairs(values.get(c, "resources", "limits") or {}) do
+        fill(values.sub(c.resources, "requests"), { [name] = amount })
+      end
+    end)
+  end
   fill(spec, { enableServiceLinks = true, serviceAccountName = "default", preemptionPolicy = "PreemptLowerPriority",
     priority = 0 })
   fill(spec, { serviceAccount = spec.serviceAccountName })
@@ -177,6 +181,7 @@ KIND["batch/cronjobs"] = function(o)
   local spec = values.sub(o, "spec")
   fill(spec, { concurrencyPolicy = "Allow", suspend = false, successfulJobsHistoryLimit = 3,
     failedJobsHistoryLimit = 1 })
+  values.sub(spec, "jobTemplate", "metadata")
   template(values.sub(spec, "jobTemplate", "spec"))
 end
 
@@ -191,8 +196,7 @@ KIND["/services"] = function(o)
     fill(p, { protocol = "TCP", targetPort = p.port })
   end)
   if spec.type == "ExternalName" then return end
-  fill(spec, { internalTrafficPolicy = "Cluster", ipFamilies = values.array { "IPv4" },
-    ipFamilyPolicy = "SingleStack" })
+  fill(spec, { internalTrafficPolicy = "Cluster" })
   if spec.type ~= "ClusterIP" then fill(spec, { externalTrafficPolicy = "Cluster" }) end
   if spec.type == "LoadBalancer" then fill(spec, { allocateLoadBalancerNodePorts = true }) end
 end

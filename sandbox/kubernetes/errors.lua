@@ -17,7 +17,7 @@ local CODES = {
 }
 
 --- Raises a Status.
----@param reason string
+---@param reason string  "" for a failure that has none
 ---@param message string
 ---@param details? table  name, group, kind, causes
 function M.raise(reason, message, details)
@@ -30,7 +30,8 @@ end
 ---@param details? table
 ---@return kubernetes.Failure
 function M.new(reason, message, details)
-  local code = CODES[reason]
+  local code = CODES[reason] or 500
+  if reason == "" then reason = nil end
   return setmetatable({ code = code, body = {
     kind = "Status", apiVersion = "v1", metadata = values.object(), status = "Failure",
     message = message, reason = reason, details = details, code = code,
@@ -90,7 +91,8 @@ function M.invalid(resource, name, problems)
   end
   local text = #texts == 1 and texts[1] or "[" .. table.concat(texts, ", ") .. "]"
   M.raise("Invalid", ('%s "%s" is invalid: %s'):format(qualified_kind(resource), name, text),
-    { name = name, group = resource.group ~= "" and resource.group or nil, kind = resource.kind, causes = causes })
+    { name = name ~= "" and name or nil, group = resource.group ~= "" and resource.group or nil, kind = resource.kind,
+      causes = causes })
 end
 
 --- Raises 400.

@@ -122,8 +122,8 @@ end
 local function apply_patch(api, req, ctx, applied)
   if not values.is_object(applied) then errors.bad_request("the body of an apply must be an object") end
   if not req.query.fieldManager or req.query.fieldManager == "" then
-    errors.raise("Invalid", 'PatchOptions.meta.k8s.io "" is invalid: fieldManager: Required value: is required for '
-      .. 'apply patch')
+    errors.invalid({ group = "meta.k8s.io", kind = "PatchOptions" }, "", { { reason = "FieldValueRequired",
+      field = "fieldManager", message = "Required value: is required for apply patch" } })
   end
   if not values.is_empty(values.get(applied, "metadata", "managedFields")) then
     errors.bad_request("metadata.managedFields must be nil")
@@ -192,6 +192,15 @@ function M.patched(req, ctx, current)
   return fn(current, body.parse(text), ctx)
 end
 
+--- As admit_types; what is wrong with a built-in kind after a patch is the patch's fault, and invalid.
+local function admit_patched(req, ctx, new)
+  local ok, result = pcall(admit_types, req, ctx, new, ctx.name)
+  if ok then return result end
+  if not errors.is(result) or result.code ~= 400 or ctx.resource.crd then error(result, 0) end
+  errors.invalid({ group = "", kind = "" }, "", { { reason = "FieldValueInvalid", field = "patch",
+    message = "Invalid value: " .. result.body.message } })
+end
+
 --- PATCH.
 function M.patch(api, req, ctx)
   if body.media_type(req) == "application/apply-patch+yaml" then
@@ -203,7 +212,7 @@ function M.patch(api, req, ctx)
   local new = M.patched(req, ctx, current)
   if not values.is_object(new) then errors.bad_request("the patched object is not an object") end
   local managers = values.get(new, "metadata", "managedFields")
-  local warnings = admit_types(req, ctx, new, ctx.name)
+  local warnings = admit_patched(req, ctx, new)
   -- The list of managers is the client's when the patch has touched it; an emptied one starts ownership anew.
   if managers == nil and values.get(current, "metadata",
     "managedFields") then new.metadata.managedFields = values.array() end

@@ -64,8 +64,9 @@ function M.suffix(length)
   return table.concat(out)
 end
 
---- Defaults, what the server decides, and the checks that need both.
-local function complete(api, ctx, object, old)
+--- Defaults, what the server decides, who owns the result, and the checks that need all of it.
+---@param own? fun()  settles the ownership
+local function complete(api, ctx, object, old, own)
   local resource = ctx.resource
   local problems
   if resource.crd then
@@ -75,6 +76,8 @@ local function complete(api, ctx, object, old)
   end
   defaults.fill(object, resource)
   admission.admit(api, resource, object, old)
+  if own then own() end
+  admission.allocate(api, resource, object, old)
   validate.object(object, old, resource, problems)
 end
 
@@ -82,6 +85,7 @@ end
 local NO_GENERATION = {
   ["/services"] = true, ["/namespaces"] = true, ["/persistentvolumes"] = true, ["/persistentvolumeclaims"] = true,
   ["/secrets"] = true, ["/configmaps"] = true, ["/serviceaccounts"] = true, ["/nodes"] = true, ["/events"] = true,
+  ["autoscaling/horizontalpodautoscalers"] = true,
   ["/endpoints"] = true, ["/resourcequotas"] = true, ["/limitranges"] = true,
 }
 
@@ -113,17 +117,17 @@ function M.create(api, ctx, object, applied)
     errors.already_exists(resource, meta.name)
   end
   if meta.resourceVersion and meta.resourceVersion ~= "" then
-    errors.bad_request("resourceVersion should not be set on objects to be created")
+    errors.raise("", "resourceVersion should not be set on objects to be created")
   end
   meta.uid, meta.creationTimestamp = crypto.uuid(), api:now()
   meta.deletionTimestamp, meta.deletionGracePeriodSeconds, meta.selfLink, meta.generation = nil, nil, nil, nil
   if not applied then meta.managedFields = nil end
   if resource.subresources.status and ctx.manager then object.status = nil end
-  complete(api, ctx, object, nil)
-  if has_generation(resource, object) then meta.generation = 1 end
-  if ctx.manager and not applied then
+  local own = ctx.manager and not applied and function()
     apply.track(nil, object, M.stored_node(resource), ctx.manager, resource.subresources.status)
   end
+  complete(api, ctx, object, nil, own)
+  if has_generation(resource, object) then meta.generation = 1 end
   if ctx.dry_run then return object end
   return api.store:put(resource.id, object)
 end
@@ -215,10 +219,14 @@ function M.update(api, ctx, old, new, applied)
   if meta.managedFields == nil then meta.managedFields = values.copy(old.metadata.managedFields) end
   new = limit_to(ctx, old, new)
   meta = new.metadata
-  if ctx.subresource ~= "finalize" and ctx.subresource ~= "status" then complete(api, ctx, new, old) end
-  if ctx.manager and not applied then
-    apply.track(old, new, M.stored_node(resource), ctx.manager, resource.subresources.status
-      and ctx.subresource ~= "status")
+  local of_status = ctx.subresource == "status"
+  local own = ctx.manager and not applied and function()
+    apply.track(old, new, M.stored_node(resource), ctx.manager, resource.subresources.status and not of_status)
+  end
+  if ctx.subresource == "finalize" or of_status then
+    if own then own() end
+  else
+    complete(api, ctx, new, old, own)
   end
   if meta.generation and not same_spec(old, new) then meta.generation = meta.generation + 1 end
   if unchanged(old, new) and not may_go(resource, new) then return old end

@@ -22,6 +22,43 @@ local function find_item(list, key, value)
   end
 end
 
+local function id_of(item, key)
+  if key and type(item) == "table" then return item[key] end
+  return item
+end
+
+--- Orders a merged list: the items that `order` names in its order; each other item goes before the first of them
+--- that it
+--- preceded in the list as it was, and else behind.
+local function reorder(merged, order, before, key)
+  local place, wanted, named, others = {}, {}, {}, {}
+  for i = 1, #before do place[id_of(before[i], key)] = i end
+  for i = 1, #order do wanted[id_of(order[i], key)] = wanted[id_of(order[i], key)] or i end
+  for i = 1, #merged do
+    local list = wanted[id_of(merged[i], key)] and named or others
+    list[#list + 1] = merged[i]
+  end
+  local function by(rank)
+    return function(x, y) return (rank[id_of(x, key)] or math.huge) < (rank[id_of(y, key)] or math.huge) end
+  end
+  table.sort(named, by(wanted))
+  table.sort(others, by(place))
+  local out, i, j = values.array(), 1, 1
+  while i <= #others or j <= #named do
+    local left, right = others[i], named[j]
+    local left_place = left ~= nil and place[id_of(left, key)]
+    local right_place = right ~= nil and place[id_of(right, key)]
+    if right == nil or (left_place and right_place and left_place < right_place) then
+      out[#out + 1] = left
+      i = i + 1
+    else
+      out[#out + 1] = right
+      j = j + 1
+    end
+  end
+  return out
+end
+
 local function merge_primitives(target, patch)
   local out, seen = values.array(), {}
   for _, list in ipairs { target, patch } do
@@ -32,7 +69,7 @@ local function merge_primitives(target, patch)
       end
     end
   end
-  return out
+  return reorder(out, patch, target)
 end
 
 local function merge_items(target, patch, node)
@@ -51,7 +88,7 @@ local function merge_items(target, patch, node)
     local item = patch[i]
     local value = type(item) == "table" and item[key]
     if value == nil or value == false then
-      errors.bad_request("map: %s does not contain declared merge key: %s", values.canonical(item), key)
+      errors.raise("", ("map: %s does not contain declared merge key: %s"):format(values.canonical(item), key))
     end
     local at = find_item(out, key, value)
     if item["$patch"] == "delete" then
@@ -65,7 +102,7 @@ local function merge_items(target, patch, node)
       out[#out + 1] = merge_object(values.object(), item, node.elem)
     end
   end
-  return out
+  return reorder(out, patch, target, key)
 end
 
 local function merge_list(target, patch, node)
@@ -82,40 +119,6 @@ local function merge_list(target, patch, node)
   end
   if node.merge == true then return merge_primitives(target, patch) end
   return merge_items(target, patch, node)
-end
-
---- Orders a list as `order` says; items the order does not name stay behind the item they followed.
-local function reorder(list, order, key)
-  local function id(item)
-    if key and type(item) == "table" then return item[key] end
-    return item
-  end
-  local rank, out, placed = {}, values.array(), {}
-  for i = 1, #order do rank[id(order[i])] = i end
-  local followers, leader = { [false] = {} }, false
-  for i = 1, #list do
-    if rank[id(list[i])] then
-      leader = id(list[i])
-      followers[leader] = followers[leader] or {}
-    else
-      table.insert(followers[leader], list[i])
-    end
-  end
-  local function append(items)
-    for _, item in ipairs(items or {}) do out[#out + 1] = item end
-  end
-  append(followers[false])
-  for i = 1, #order do
-    local wanted = id(order[i])
-    for j = 1, #list do
-      if id(list[j]) == wanted and not placed[wanted] then
-        out[#out + 1] = list[j]
-        placed[wanted] = true
-        append(followers[wanted])
-      end
-    end
-  end
-  return out
 end
 
 local function without(list, gone)
@@ -162,7 +165,8 @@ function merge_object(target, patch, node)
     if list and values.is_array(out[list]) then
       local field = child(node, list)
       local key = field and type(field.merge) == "string" and field.merge or nil
-      out[list] = reorder(out[list], v, key)
+      local before = values.is_object(target) and target[list]
+      out[list] = reorder(out[list], v, values.is_array(before) and before or {}, key)
     end
   end
   return out

@@ -113,7 +113,9 @@ local function check_template(spec, add, restart)
   check_labels(values.get(template, "metadata", "labels"), "spec.template.metadata.labels", add)
   pod.check_spec(template.spec or {}, "spec.template.spec", add, spec.volumeClaimTemplates)
   local policy = values.get(template, "spec", "restartPolicy")
-  if not restart[policy] then
+  if policy == "Always" and not restart.Always then
+    add("FieldValueRequired", "spec.template.spec.restartPolicy", "Required value: valid values: " .. restart.text)
+  elseif not restart[policy] then
     add("FieldValueNotSupported", "spec.template.spec.restartPolicy", "Unsupported value: %q: supported values: %s",
       policy,
       restart.text)

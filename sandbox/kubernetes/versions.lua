@@ -36,6 +36,7 @@ local function hpa_to_v1(o)
     if current then status.currentCPUUtilizationPercentage = current end
   end
   spec.metrics, spec.behavior, status.currentMetrics, status.conditions = nil, nil, nil, nil
+  status.currentReplicas, status.desiredReplicas = status.currentReplicas or 0, status.desiredReplicas or 0
   out.spec, out.status = spec, status
   return out
 end

@@ -3,6 +3,7 @@ local crypto = require "ws.crypto"
 local fs = require "ws.fs"
 local kubernetes = require "sandbox.kubernetes"
 local process = require "ws.process"
+local real = require "sandbox.kubernetes.real"
 
 local M = {}
 
@@ -12,17 +13,6 @@ local Cluster = {}
 Cluster.__index = Cluster
 
 local authority
-
---- The path of a tool, nil when it is not installed: on PATH, or in the project's cache.
----@async
----@param name string
----@return string?
-function M.find(name)
-  for _, path in ipairs { name, ".cache/tools/bin/" .. name } do
-    local result = process.run({ path, "version" }, { timeout = 60, env = { KUBECONFIG = "/dev/null" } })
-    if result then return path end
-  end
-end
 
 function Cluster:open()
   self.api = kubernetes.new { name = "test", token = "secret-token", dir = self.dir .. "/state", ca = authority,
@@ -38,7 +28,7 @@ end
 function M.start(t, ...)
   local self = setmetatable({ dir = t:tmpdir(), tools = {} }, Cluster)
   for _, name in ipairs { ... } do
-    self.tools[name] = M.find(name) or t:skip(name .. " is not installed")
+    self.tools[name] = real.find(name) or t:skip(name .. " is not installed")
   end
   authority = authority or assert(crypto.x509.create { subject = "sandbox test CA", ca = true })
   self:open()

@@ -13,13 +13,24 @@ local M = { on = {} }
 
 M.on["/pods"] = simulate.itself
 
+--- The one node that a DaemonSet's controller wants, by the affinity it writes.
+local function named_node(pod)
+  local terms = values.get(pod, "spec", "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution",
+    "nodeSelectorTerms")
+  for _, term in ipairs(terms or {}) do
+    for _, field in ipairs(term.matchFields or {}) do
+      if field.key == "metadata.name" and field.operator == "In" then return field.values[1] end
+    end
+  end
+end
+
 local function node_for(sim, pod)
   local nodes = sim.store:list "/nodes"
   if #nodes == 0 then return nil end
   local wanted = values.get(pod, "spec", "nodeSelector") or {}
-  local fit = {}
+  local fit, only = {}, named_node(pod)
   for _, node in ipairs(nodes) do
-    local ok = not values.get(node, "spec", "unschedulable")
+    local ok = only and only == node.metadata.name or not (only or values.get(node, "spec", "unschedulable"))
     for k, v in pairs(wanted) do ok = ok and values.get(node, "metadata", "labels", k) == v end
     if ok then fit[#fit + 1] = node end
   end
