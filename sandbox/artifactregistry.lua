@@ -26,6 +26,9 @@ return function(cloud)
       metadata_type = "type.googleapis.com/google.devtools.artifactregistry.v1.OperationMetadata" })
   end
 
+  s:on("GET", "/artifactregistry/v1/projects/{project}/locations", function(c)
+    return require "sandbox.compute.catalog".locations(c.params.project)
+  end)
   s:on("GET", ALL, function(c)
     local page, token = reply.page(repositories:list(parent_of(c) .. "/repositories/"), function(r) return r.name end,
       c.query.pageToken, c.query.pageSize)

@@ -190,8 +190,23 @@ local function not_emulated(req)
     ("The sandbox does not emulate %s %s. docs/sandbox.md lists what it does."):format(req.method, req.path)), 501)
 end
 
+--- Versions of an API that differ from the served one only in what they add.
+local OTHER_VERSIONS = {
+  ["^/compute/beta/"] = "/compute/v1/", ["^/compute/alpha/"] = "/compute/v1/",
+  ["^/container/v1beta1/"] = "/container/v1/", ["^/sql/v1/"] = "/sql/v1beta4/",
+  ["^/artifactregistry/v1beta2/"] = "/artifactregistry/v1/", ["^/dns/v1beta2/"] = "/dns/v1/",
+}
+
+local function canonical_version(path)
+  for pattern, served in pairs(OTHER_VERSIONS) do
+    local changed, count = path:gsub(pattern, served)
+    if count > 0 then return changed end
+  end
+  return path
+end
+
 local function respond(self, req)
-  local path = req.path:gsub("^/compute/beta/", "/compute/v1/")
+  local path = canonical_version(req.path)
   local handler, params, tag = self.router:match(req.method, path)
   local service = tag and tag.service or self.prefixes[path:match("^/([^/]*)")]
   if not handler and (not service or self.objects.buckets:get(path:match("^/([^/]*)"))) then

@@ -18,10 +18,10 @@ local TERRAFORM = {
 --- CLOUDSDK_API_ENDPOINT_OVERRIDES_<NAME> of gcloud. Its clients append the version themselves, except where the
 --- address ends in one.
 local GCLOUD = {
-  STORAGE = "storage/v1/", COMPUTE = "compute/v1/", CONTAINER = "container/", DNS = "dns/v1/", SQLADMIN = "",
+  STORAGE = "storage/v1/", COMPUTE = "compute/v1/", CONTAINER = "container/", DNS = "dns/v1/", SQL = "", SQLADMIN = "",
   SERVICEUSAGE = "serviceusage/", SERVICENETWORKING = "servicenetworking/", CLOUDRESOURCEMANAGER = "resourcemanager/",
   CLOUDBILLING = "billing/", IAM = "iam/", IAMCREDENTIALS = "iamcredentials/", PUBSUB = "pubsub/",
-  SECRETMANAGER = "secretmanager/", ARTIFACTREGISTRY = "artifactregistry/", CLOUDFUNCTIONS = "cloudfunctions/",
+  SECRETMANAGER = "secretmanager/", SECRETS = "secretmanager/", ARTIFACTREGISTRY = "artifactregistry/", CLOUDFUNCTIONS = "cloudfunctions/",
   MONITORING = "monitoring/",
 }
 

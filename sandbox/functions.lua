@@ -33,6 +33,9 @@ return function(cloud)
         metadata_type = ("type.googleapis.com/google.cloud.functions.%s.OperationMetadata"):format(version) })
     end
 
+    s:on("GET", ("/cloudfunctions/%s/projects/{project}/locations"):format(version), function(c)
+      return require "sandbox.compute.catalog".locations(c.params.project)
+    end)
     s:on("GET", all, function(c)
       local prefix, list = parent_of(c) .. "/functions/", {}
       if c.params.location == "-" then prefix = ("projects/%s/locations/"):format(c.params.project) end

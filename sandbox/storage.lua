@@ -75,7 +75,7 @@ local function object_routes(objects, s)
   end)
 
   s:on("POST", ONE .. "/compose", function(c)
-    local body = c:json()
+    local body = values.clean(c:json())
     local sources = body.sourceObjects
     if type(sources) ~= "table" or #sources < 1 or #sources > 32 then
       reply.fail(400, "invalid", "The number of source components must be between 1 and 32.")

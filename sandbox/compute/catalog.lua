@@ -93,6 +93,15 @@ function M.list(project, what)
   return list
 end
 
+--- The locations of other APIs: google.cloud.location.Location for each region.
+---@param project string
+---@return table
+function M.locations(project)
+  return { locations = values.map(values.keys(REGIONS), function(region)
+    return { name = ("projects/%s/locations/%s"):format(project, region), locationId = region }
+  end) }
+end
+
 local SHARED_CORE = { ["e2-micro"] = { 2, 1024 }, ["e2-small"] = { 2, 2048 }, ["e2-medium"] = { 2, 4096 },
   ["f1-micro"] = { 1, 614 }, ["g1-small"] = { 1, 1740 } }
 local MEMORY = { standard = 4096, highmem = 8192, highcpu = 1024 } -- MiB for each CPU

@@ -31,19 +31,24 @@ local function xml(status, body, headers)
   return reply.raw { status = status, headers = headers, body = "<?xml version='1.0' encoding='UTF-8'?>" .. body }
 end
 
+--- A root element in the name space that clients look for.
+local function result(name, content)
+  return ("<%s xmlns='http://s3.amazonaws.com/doc/2006-03-01/'>%s</%s>"):format(name, content, name)
+end
+
 local function fail(status, code, message)
   reply.abort(xml(status, element("Error", element("Code", code) .. element("Message", escape(message)))))
 end
 
 --- Calls `fn`; an error in the form of the JSON API becomes one of this API.
 local function as_xml(fn, ...)
-  local ok, result = pcall(fn, ...)
-  if ok then return result end
-  if type(result) ~= "table" or not result.body then error(result, 0) end
-  local failure = result.body.error
-  local code = CODES[result.status] or "InternalError"
-  if result.status == 404 and failure.message:find("specified bucket", 1, true) then code = "NoSuchBucket" end
-  fail(result.status, code, failure.message)
+  local ok, answer = pcall(fn, ...)
+  if ok then return answer end
+  if type(answer) ~= "table" or not answer.body then error(answer, 0) end
+  local failure = answer.body.error
+  local code = CODES[answer.status] or "InternalError"
+  if answer.status == 404 and failure.message:find("specified bucket", 1, true) then code = "NoSuchBucket" end
+  fail(answer.status, code, failure.message)
 end
 
 local DATE = "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z$"
@@ -131,7 +136,7 @@ local function list(objects, c, bucket)
   for _, prefix in ipairs(page.prefixes) do
     parts[#parts + 1] = element("CommonPrefixes", element("Prefix", escape(prefix)))
   end
-  return xml(200, element("ListBucketResult", table.concat(parts)))
+  return xml(200, result("ListBucketResult", table.concat(parts)))
 end
 
 local function bucket_request(objects, c, bucket)
@@ -139,7 +144,7 @@ local function bucket_request(objects, c, bucket)
     objects:bucket(bucket)
     if c.method == "HEAD" then return reply.empty(200) end
     if c.query.location then
-      return xml(200, element("LocationConstraint", objects:bucket(bucket).location))
+      return xml(200, result("LocationConstraint", objects:bucket(bucket).location))
     end
     return list(objects, c, bucket)
   elseif c.method == "PUT" then
@@ -158,7 +163,7 @@ local function list_buckets(objects)
   for _, bucket in ipairs((objects.buckets:list())) do
     parts[#parts + 1] = element("Bucket", element("Name", bucket.name) .. element("CreationDate", bucket.timeCreated))
   end
-  return xml(200, element("ListAllMyBucketsResult", element("Buckets", table.concat(parts))))
+  return xml(200, result("ListAllMyBucketsResult", element("Buckets", table.concat(parts))))
 end
 
 --- A multipart upload: parts are contents of their own, joined when it is completed.
@@ -169,7 +174,7 @@ local function multipart_request(objects, c, bucket, name)
     objects:bucket(bucket)
     id = crypto.random_hex(24)
     uploads:put(id, { bucket = bucket, name = name, metadata = metadata_of(c.headers) })
-    return xml(200, element("InitiateMultipartUploadResult",
+    return xml(200, result("InitiateMultipartUploadResult",
       element("Bucket", bucket) .. element("Key", escape(name)) .. element("UploadId", id)))
   end
   local upload = uploads:get(id)
@@ -187,10 +192,16 @@ local function multipart_request(objects, c, bucket, name)
     if not number or number < 1 or number > 10000 then fail(400, "InvalidArgument", "Invalid part number.") end
     local content = receive(objects, c)
     local sums = objects.content:sums(content)
+    local said = metadata_of(c.headers)
+    if (said.crc32c or sums.crc32c) ~= sums.crc32c or (said.md5Hash or sums.md5) ~= sums.md5 then
+      objects.content:remove(content)
+      fail(400, "BadDigest", "The checksum that was sent is not that of the part.")
+    end
     local old = parts:get(part_key(number))
     if old then objects.content:remove(old.content) end
     parts:put(part_key(number), { content = content, md5 = sums.md5 })
-    return reply.empty(200, { ETag = ('"%s"'):format(crypto.hex_encode(crypto.base64_decode(sums.md5))) })
+    return reply.empty(200, { ETag = ('"%s"'):format(crypto.hex_encode(crypto.base64_decode(sums.md5))),
+      ["X-Goog-Hash"] = ("crc32c=%s,md5=%s"):format(sums.crc32c, sums.md5) })
   elseif c.method == "DELETE" then
     forget()
     return reply.empty(204)
@@ -205,7 +216,7 @@ local function multipart_request(objects, c, bucket, name)
     local object = objects:commit(bucket, name, objects.content:join(names), upload.metadata,
       { conditions = {}, components = #names })
     forget()
-    return xml(200, element("CompleteMultipartUploadResult",
+    return xml(200, result("CompleteMultipartUploadResult",
       element("Bucket", bucket) .. element("Key", escape(name)) .. element("ETag", etag(object))))
   end
 end
@@ -216,7 +227,7 @@ local function copy_source(objects, c, bucket, name, source)
   local object = objects:need(from_bucket, from_name, c.headers["x-goog-copy-source-generation"])
   local copied = objects:commit(bucket, name, objects.content:join { object.content }, object.fields,
     { conditions = conditions_of(c.headers), components = object.components })
-  return xml(200, element("CopyObjectResult", element("LastModified", copied.updated) .. element("ETag", etag(copied))))
+  return xml(200, result("CopyObjectResult", element("LastModified", copied.updated) .. element("ETag", etag(copied))))
 end
 
 local function object_request(objects, c, bucket, name)

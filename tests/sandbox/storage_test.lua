@@ -356,6 +356,7 @@ return function(test)
     t:eq(client("GET", "/bucket/copy").body, "data")
     local id = client("POST", "/bucket/big?uploads", "").body:match("<UploadId>(.-)</UploadId>")
     client("PUT", "/bucket/big?partNumber=2&uploadId=" .. id, "world")
+    client("PUT", "/bucket/big?partNumber=1&uploadId=" .. id, "wrong", 400, { ["x-goog-hash"] = "crc32c=AAAAAA==" })
     client("PUT", "/bucket/big?partNumber=1&uploadId=" .. id, "hello ")
     client("POST", "/bucket/big?uploadId=" .. id, "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber></Part>"
       .. "<Part><PartNumber>2</PartNumber></Part></CompleteMultipartUpload>")
