@@ -41,12 +41,12 @@ local function take_type(text)
   return text:sub(1, i - 1), text:sub(i):match("^%s*(.-)%s*$")
 end
 
---- Lines of a block with continuations (two spaces after a tag's line) joined to their tag.
+--- Lines of a block with continuations (lines that are indented after a tag's line) joined to their tag.
 local function joined(lines)
   local result = {}
   for _, line in ipairs(lines) do
     local last = result[#result]
-    if last and last:find("^@") and line:find("^%s%s") then
+    if last and last:find("^@") and line:find("^%s") then
       result[#result] = last .. " " .. line:match("^%s*(.-)%s*$")
     else
       result[#result + 1] = line
@@ -72,6 +72,8 @@ local function read_block(lines)
       local name, more = rest:match("^(%S+)%s+(.*)$")
       local kind, text = take_type(more or "")
       entry.fields[#entry.fields + 1] = { name = name, type = kind, text = text }
+    elseif tag == "meta" then
+      entry.meta = rest
     elseif tag == "class" then
       entry.class = rest
     elseif tag == "type" then
@@ -132,12 +134,14 @@ function M.parse(source)
         elseif not entry and not name:find("^_") and owner:find("^%u") then
           result.undocumented[#result.undocumented + 1] = shown
         end
+      elseif entry and entry.meta then
+        result.meta = entry.meta
       elseif entry and entry.class then
         result.classes[#result.classes + 1] = entry
       elseif entry and at_top then
         result.intro = entry.text
       end
-      if had_block or line:find("%S") then at_top = false end
+      if (had_block and not (entry and entry.meta)) or line:find("%S") then at_top = false end
     end
   end
   return result
@@ -175,6 +179,15 @@ local function aliased(folder, alias)
   end
 end
 
+--- Leaves of a native half's stub what the module hands on under the same name.
+local function only_exported(doc, name)
+  local value, entries = require(name), {}
+  for _, entry in ipairs(doc.entries) do
+    if type(value) == "table" and value[entry.name] ~= nil then entries[#entries + 1] = entry end
+  end
+  doc.entries, doc.intro = entries, {}
+end
+
 --- The documentation of a module, or nil when there is no such module.
 ---@param name string  such as "ws.gcs"
 ---@return table? doc
@@ -184,6 +197,7 @@ function M.module(name)
     local text = engine.program_file(path)
     if text then
       local doc = M.parse(text)
+      if doc.meta and doc.meta ~= name then only_exported(doc, name) end
       merged = merged or { name = name, intro = {}, entries = {}, classes = {}, undocumented = {}, path = path }
       if #merged.intro == 0 then merged.intro = doc.intro end
       local known = {}
