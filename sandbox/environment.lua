@@ -68,7 +68,8 @@ function M.of(status)
     GOOGLE_OAUTH_ACCESS_TOKEN = token,
     GOOGLE_APPLICATION_CREDENTIALS = false,
     GOOGLE_CREDENTIALS = false,
-    GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT = base .. "storage/v1/",
+    -- States and locks may live in another emulator of Cloud Storage; everything else stays in the sandbox.
+    GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT = os.getenv "WSRUN_SANDBOX_STATES" or base .. "storage/v1/",
     STORAGE_EMULATOR_HOST = status.endpoint,
     PUBSUB_EMULATOR_HOST = host,
     GCE_METADATA_HOST = host,

@@ -254,9 +254,10 @@ function M.main(args)
     return 64
   end
   local totals = { passed = 0, failed = 0, skipped = 0 }
-  table.insert(require "ws.engine".script_folders, "workflows")
+  local folders = require "ws.engine".script_folders
+  table.insert(folders, "workflows")
+  table.insert(folders, "tests") -- what the project's tests share
   for _, path in ipairs(files) do
-    table.insert(require "ws.engine".script_folders, path:match("^(.*)/[^/]*$") or ".")
     run_file(path, filter, totals)
   end
   print(("%d passed, %d failed, %d skipped"):format(totals.passed, totals.failed, totals.skipped))
