@@ -33,8 +33,8 @@ end
 ---@field file? string     the file that has it
 ---@field mode? integer    permission bits, default 0644 (0755 for an executable file)
 
---- Extracts a tar archive (plain, gzip or zstd) into an existing folder. Only files and folders are taken; an entry that
---- would lead outside the folder, a link, or a file that exists already ends it with an error.
+--- Extracts a tar archive (plain, gzip or zstd) into an existing folder. Only files and folders are taken; an entry
+--- that would lead outside the folder, a link, or a file that exists already ends it with an error.
 ---@async
 ---@param source { data?: string, file?: string }
 ---@param dir string

@@ -87,7 +87,10 @@ return function(test)
     local dir = t:tmpdir()
     local a = new_layer(t, dir, { colour = "a" }, "p1")
     local b = new_layer(t, dir, { colour = "b" }, "p2")
-    local results = assert(task.all { function() return assert(a:apply()) end, function() return assert(b:apply()) end })
+    local results = assert(task.all {
+      function() return assert(a:apply()) end,
+      function() return assert(b:apply()) end,
+    })
     t:eq({ results[1].outputs.name, results[2].outputs.name }, { "p1", "p2" })
   end, { timeout = 120 })
 
@@ -208,7 +211,7 @@ return function(test)
   test("a held state lock names its holder", function(t)
     local reader = events.new()
     reader:feed('{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock",'
-      .. '"detail":"x\\n\\nLock Info:\\n  ID:        1699\\n  Path:      gs://b/x.tflock\\n  Who:       seb@elsewhere\\n'
+      .. '"detail":"x\\n\\nLock Info:\\n  ID:        1699\\n  Path:      gs://b/x\\n  Who:       seb@elsewhere\\n'
       .. '  Created:   2026-11-22 10:00:00 UTC\\n"}}\n')
     local err = reader:failure("layers/x", 1)
     t:eq(err.kind, "locked")
