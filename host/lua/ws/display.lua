@@ -71,6 +71,25 @@ function M.open(options)
   return require(live and "ws.display.live" or "ws.display.plain").new(context)
 end
 
+--- A display made of handlers by event type and a task that redraws; closing it is safe twice.
+---@param handlers table<string, fun(event: table)>
+---@param ticker ws.Task
+---@param finish? fun()  called when it is closed
+---@return { emit: fun(event: table), close: fun() }
+function M.screen(handlers, ticker, finish)
+  return {
+    emit = function(event)
+      local handler = handlers[event.type]
+      if handler then handler(event) end
+    end,
+    close = function()
+      ticker:cancel()
+      ticker:join()
+      if finish then finish() end
+    end,
+  }
+end
+
 --- The line that says how a step ended.
 ---@param context table
 ---@param step ws.Step
@@ -83,8 +102,8 @@ function M.end_line(context, step)
   elseif step.status == "skipped" then
     return paint("dim", ("%s %s  %s"):format(marks.skipped, step.path, tostring(step.err.message)))
   end
-  return ("%s %s  %s  %s"):format(paint("red", marks.failed), step.path, M.duration(step.seconds),
-    tostring(step.err):gsub("%s+", " "))
+  return ("%s %s  %s%s"):format(paint("red", marks.failed), step.path, M.duration(step.seconds),
+    step.inherited and "" or "  " .. tostring(step.err):gsub("%s+", " "))
 end
 
 return M

@@ -34,7 +34,7 @@ function M.new(spec)
   return setmetatable({
     id = spec.id, dir = spec.dir, title = spec.title, options = spec.options, emit = spec.emit,
     sandbox = spec.options.sandbox == true,
-    steps = {}, by_path = {}, by_result = setmetatable({}, { __mode = "k" }),
+    steps = {}, by_path = {}, told = {}, by_result = setmetatable({}, { __mode = "k" }),
     limit = spec.options.jobs and task.limit(spec.options.jobs),
     change_count = 0, started = now(), settled = require "ws.task.native".signal(),
   }, Run)
@@ -56,6 +56,10 @@ end
 ---@private
 function Run:settle(step, status, err)
   step.status, step.err = status, err
+  if status == "failed" then -- a step whose sub-step failed fails with the same error: it is told once
+    step.inherited = self.told[err]
+    self.told[err] = true
+  end
   step.seconds = step.started and now() - step.started or 0
   self.emit { type = "step_end", step = step, run = self }
   require "ws.task.native".notify(self.settled)
@@ -296,7 +300,9 @@ end
 --- The counts for the last lines on the screen.
 function Run:tally()
   local counts = { done = 0, failed = 0, skipped = 0, waiting = 0, running = 0 }
-  for _, step in ipairs(self.steps) do counts[step.status] = counts[step.status] + 1 end
+  for _, step in ipairs(self.steps) do
+    if not step.inherited then counts[step.status] = counts[step.status] + 1 end
+  end
   counts.seconds = now() - self.started
   return counts
 end

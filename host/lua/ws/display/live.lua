@@ -95,17 +95,7 @@ function M.new(context)
     end
   end)
 
-  return {
-    emit = function(event)
-      local handler = handlers[event.type]
-      if handler then handler(event) end
-    end,
-    close = function()
-      ticker:cancel()
-      ticker:join()
-      erase()
-    end,
-  }
+  return display.screen(handlers, ticker, erase)
 end
 
 return M

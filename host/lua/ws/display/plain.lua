@@ -51,16 +51,7 @@ function M.new(context)
     end
   end)
 
-  return {
-    emit = function(event)
-      local handler = handlers[event.type]
-      if handler then handler(event) end
-    end,
-    close = function()
-      heartbeat:cancel()
-      heartbeat:join()
-    end,
-  }
+  return display.screen(handlers, heartbeat)
 end
 
 return M
