@@ -79,6 +79,8 @@ local function environment(self, workspace)
   for _, command in ipairs { "init", "plan", "apply", "destroy", "output", "show" } do
     env["TF_CLI_ARGS_" .. command] = false
   end
+  -- Terraform before 1.6 refuses an emulator together with a token; the backend's own variable says the same.
+  if os.getenv "GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT" then env.STORAGE_EMULATOR_HOST = false end
   for key, value in pairs(self.opts.env or {}) do env[key] = value end
   return env
 end
