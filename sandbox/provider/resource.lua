@@ -310,13 +310,22 @@ function M.create(spec, context, planned)
   return nil, err or error_object.new { kind = "not_found", message = "it was created, and is not there any more" }
 end
 
+--- The fingerprint that the API wants with a change: the present one, as calls before this may have changed it.
+local function current_fingerprint(spec, context)
+  local attribute = spec.block.attributes.fingerprint
+  if not attribute or not attribute.computed then return nil end
+  local object, err = rest.call(context, "GET", spec.service, context.fill(spec.path))
+  if not object then error(err, 0) end
+  return object.fingerprint
+end
+
 --- Sends what changed and has no call of its own.
 local function send_update(spec, context, planned, prior, changed)
   if type(spec.update) == "function" then return spec.update(context, planned, prior, changed) end
   local full = full_body(spec, context, planned)
   local path = context.fill(spec.path)
   if spec.update == "PUT" then
-    full.fingerprint = type(prior.fingerprint) == "string" and prior.fingerprint or nil
+    full.fingerprint = current_fingerprint(spec, context)
     return rest.run(context, "PUT", spec.service, path, { body = full })
   end
   local body, mask = json.object(), {}
@@ -329,7 +338,7 @@ local function send_update(spec, context, planned, prior, changed)
     end
   end
   if #mask == 0 then return true end
-  body.fingerprint = type(prior.fingerprint) == "string" and prior.fingerprint or nil
+  body.fingerprint = current_fingerprint(spec, context)
   table.sort(mask)
   local query = spec.update_mask and { updateMask = table.concat(mask, ",") } or nil
   if spec.wrap_update then body = spec.wrap_update(body, planned, context) end

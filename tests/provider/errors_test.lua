@@ -104,7 +104,7 @@ provider "google" {
 ]] })
     code, out = wrong.run("validate", "-no-color")
     t:eq(code, 1)
-    t:has(out, "ends in a version and a slash")
+    t:has(out, "must be an address that ends in a version")
     t:has(out, "main.tf line 11")
   end)
 

@@ -121,15 +121,6 @@ return {
     end,
   },
 
-  google_compute_http_health_check = {
-    service = "compute",
-    id = GLOBAL .. "httpHealthChecks/{name}",
-    immutable = { "name", "project" },
-    update = "PUT",
-    defaults = { check_interval_sec = 5, timeout_sec = 5, healthy_threshold = 2, unhealthy_threshold = 2, port = 80,
-      request_path = "/" },
-  },
-
   google_compute_backend_service = {
     service = "compute",
     id = GLOBAL .. "backendServices/{name}",
