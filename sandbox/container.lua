@@ -340,12 +340,15 @@ return function(cloud)
     for verb, fn in pairs {
       setAutoscaling = function(pool, body) pool.autoscaling = values.clean(body.autoscaling or json.object()) end,
       setManagement = function(pool, body) pool.management = values.clean(body.management or json.object()) end,
-      setSize = function(pool, body) pool.initialNodeCount = body.nodeCount or 0 end,
+      setSize = function(pool, body, c)
+        pool.initialNodeCount = body.nodeCount or 0
+        nodes.resize(cloud.compute, c.params.project, need(c), pool, pool.initialNodeCount)
+      end,
     } do
       s:on("POST", POOL .. ":" .. verb, function(c)
         local body = c:json()
         need_pool(c)
-        update_pool(c, nil, function(pool) fn(pool, body) end)
+        update_pool(c, nil, function(pool) fn(pool, body, c) end)
         return render(start(c, "SET_NODE_POOL", pools:get(pool_key(c)).selfLink))
       end)
     end

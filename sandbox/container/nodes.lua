@@ -65,6 +65,38 @@ function M.create(compute, project, cluster, pool)
   end
 end
 
+local function remove_instance(compute, link)
+  local instance = compute:find(link)
+  if not instance then return end
+  compute:of("instances"):delete(links.key(link))
+  require "sandbox.compute.instances".deleted(compute, instance)
+end
+
+--- Makes or removes machines until each group of a pool has `count`.
+---@param compute sandbox.Compute
+---@param project string
+---@param cluster table
+---@param pool table
+---@param count integer
+function M.resize(compute, project, cluster, pool, count)
+  local wanted = math.min(count, MAX_NODES)
+  for i, url in ipairs(pool.instanceGroupUrls or {}) do
+    local manager = compute:find(url)
+    local group = manager and compute:find(manager.instanceGroup)
+    if group then
+      local scope = ("projects/%s/zones/%s"):format(project, pool.locations[i])
+      local members = values.copy(group._members)
+      while #members > wanted do remove_instance(compute, table.remove(members)) end
+      while #members < wanted do
+        local machine = ("%s-%s"):format(stem(cluster, pool), crypto.random_hex(2))
+        members[#members + 1] = make_instance(compute, cluster, pool, scope, machine)
+      end
+      compute:of("instanceGroups"):update(links.key(group.selfLink), function(g) g._members = members end)
+      compute:of("instanceGroupManagers"):update(links.key(url), function(m) m.targetSize = wanted end)
+    end
+  end
+end
+
 --- Removes the groups and machines of a pool. Links from elsewhere, such as a load balancer's, do not keep them: as
 --- with GKE they dangle.
 ---@param compute sandbox.Compute
@@ -74,11 +106,7 @@ function M.delete(compute, pool)
     local manager = compute:find(url)
     local group = manager and compute:find(manager.instanceGroup)
     for _, member in ipairs(group and values.copy(group._members) or {}) do
-      local instance = compute:find(member)
-      if instance then
-        compute:of("instances"):delete(links.key(member))
-        require "sandbox.compute.instances".deleted(compute, instance)
-      end
+      remove_instance(compute, member)
     end
     if group then compute:of("instanceGroups"):delete(links.key(group.selfLink)) end
     if manager then compute:of("instanceGroupManagers"):delete(links.key(url)) end

@@ -26,10 +26,16 @@ local function get(object, name)
   return object
 end
 
+--- Stores a value under a dotted name; two attributes may put their values into one object.
 local function put(object, name, value)
   local first, rest = name:match("^([^.]+)%.(.+)$")
   if not first then
-    object[name] = value
+    local there = object[name]
+    if type(there) == "table" and type(value) == "table" then
+      for k, v in pairs(value) do put(there, k, v) end
+    else
+      object[name] = value
+    end
     return
   end
   object[first] = object[first] or json.object()

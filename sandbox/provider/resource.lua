@@ -17,6 +17,7 @@
 ---   defaults     what the published provider plans for an attribute that is not configured
 ---   null         computed attributes that stay null after the creation
 ---   computed_blocks  blocks that the cloud fills in when they are not configured
+---   updated_by   attributes that the API does not know, or computes, whose change is an update all the same
 ---   actions      { { fields = , run = function(context, planned, prior) } } changes that have a call of their own
 ---   labels       the API's field for labels, default "labels"
 ---   label_attribute  the attribute that holds them, default "labels"
@@ -86,6 +87,11 @@ local function compile(type_name, raw)
   spec.defaults = setmetatable({}, { __index = raw.defaults })
   if spec.block.attributes.deletion_policy then spec.defaults.deletion_policy = "DELETE" end
   spec.forces_replacement = replacement_rule(spec)
+  spec.updates = values.set(raw.updated_by)
+  spec.updates.effective_labels, spec.updates.effective_annotations = true, true
+  for _, action in ipairs(raw.actions or {}) do
+    for _, name in ipairs(action.fields) do spec.updates[name] = true end
+  end
   spec.path = raw.path or raw.id
   spec.collection = raw.collection or (raw.id and raw.id:match("^(.*)/[^/]*$"))
   return spec
@@ -326,7 +332,7 @@ local function send_update(spec, context, planned, prior, changed)
   local path = context.fill(spec.path)
   if spec.update == "PUT" then
     full.fingerprint = current_fingerprint(spec, context)
-    return rest.run(context, "PUT", spec.service, path, { body = full })
+    return rest.run(context, spec.update_method or "PUT", spec.service, path, { body = full })
   end
   local body, mask = json.object(), {}
   for name in pairs(changed) do
@@ -359,10 +365,8 @@ function M.update(spec, context, prior, planned)
   if spec.block.attributes.terraform_labels then changed[spec.label_attribute or "labels"] = nil end
   for name in pairs(changed) do
     local attribute = spec.block.attributes[name]
-    if spec.client[name] and name ~= "effective_labels" and name ~= "effective_annotations"
-      or (attribute and not attribute.optional and not attribute.required and not name:find("^effective_")) then
-      changed[name] = nil
-    end
+    local computed = attribute and not attribute.optional and not attribute.required
+    if (spec.client[name] or computed) and not spec.updates[name] then changed[name] = nil end
   end
   for _, action in ipairs(spec.actions or {}) do
     local wanted = false

@@ -62,6 +62,8 @@ local notification_channel = resource({
   client = { "force_delete", "sensitive_labels" },
   defaults = { enabled = true, force_delete = false },
   body = sensitive_labels,
+  update = "PUT",
+  update_method = "PATCH", -- without a mask: everything that the body does not have is removed
   delete_with = function(context, prior)
     return context.call("DELETE", "monitoring", context.fill("v3/{name}"),
       { query = { force = prior.force_delete == true } })

@@ -138,6 +138,7 @@ local object = {
   null = { "content" },
   defaults = { detect_md5hash = "different hash" },
   exactly_one = { { "content", "source" } },
+  updated_by = { "content", "source", "source_md5hash", "md5hash" },
   create_with = upload,
   plan = function(planned, prior)
     if not prior then return end
@@ -166,8 +167,5 @@ local object = {
     return in_bucket and { bucket = in_bucket, name = name }
   end,
 }
-
---- A change of content shows as a change of the hash, which is computed; it is an update all the same.
-object.updated_by = { "md5hash" }
 
 return { google_storage_bucket = bucket, google_storage_bucket_object = object }
