@@ -120,7 +120,7 @@ function Real:launch(name, args, answers)
   if not path then return nil, missing end
   local child, err = process.start({ path, table.unpack(args) }, { stdout = { file = self.dir .. "/" .. name
     .. ".log" },
-    stderr = "stdout", grace = 10 })
+    stderr = "stdout", grace = 3 })
   if not child then return nil, err end
   table.insert(self.children, 1, child)
   for _ = 1, START_TIMEOUT * 10 do

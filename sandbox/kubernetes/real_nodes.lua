@@ -214,7 +214,6 @@ function Nodes:stop()
   for t in pairs(self.tasks) do running[#running + 1] = t end
   for _, t in ipairs(running) do t:cancel() end
   for _, t in ipairs(running) do t:join(10) end
-  self.client:close()
 end
 
 return M

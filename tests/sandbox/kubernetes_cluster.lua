@@ -15,20 +15,24 @@ Cluster.__index = Cluster
 local authority
 
 function Cluster:open()
-  self.api = kubernetes.new { name = "test", token = "secret-token", dir = self.dir .. "/state", ca = authority,
-    pace = 0.2 }
+  local kind = self.real and real or kubernetes
+  self.api = kind.new { name = "test", token = "secret-token", dir = self.dir .. "/state", ca = authority, pace = 0.2 }
   self.info = assert(self.api:start())
 end
 
 --- Starts a cluster that ends with the test; skips the test when a tool is missing.
 ---@async
 ---@param t ws.TestContext
----@param ... string  tools
+---@param ... string|{ real: boolean }  tools; { real = true }: on real servers
 ---@return kubernetes_cluster
 function M.start(t, ...)
-  local self = setmetatable({ dir = t:tmpdir(), tools = {} }, Cluster)
-  for _, name in ipairs { ... } do
-    self.tools[name] = real.find(name) or t:skip(name .. " is not installed")
+  local self = setmetatable({ dir = assert(fs.realpath(t:tmpdir())), tools = {} }, Cluster)
+  for _, tool in ipairs { ... } do
+    if type(tool) == "table" then
+      self.real = tool.real
+    else
+      self.tools[tool] = real.find(tool) or t:skip(tool .. " is not installed")
+    end
   end
   authority = authority or assert(crypto.x509.create { subject = "sandbox test CA", ca = true })
   self:open()
