@@ -32,6 +32,7 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 
 PATH=$(dirname "$wsrun"):$PATH
+export WSRUN_CACHE=${WSRUN_CACHE:-$top/.cache} # the copy uses the tools that make deps got
 unset WSRUN_STATE_DIR WSRUN_SOURCE KUBECONFIG
 export GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_NOSYSTEM=1 # nothing of the user's has a part in this
 
