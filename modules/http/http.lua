@@ -24,7 +24,8 @@ local MAX_REDIRECTS = 10
 ---@field body? string|ws.Secret|{ file: string, offset?: integer, length?: integer }|fun(): string?
 ---  a function gives one piece after the other and nil at the end
 ---@field sink? { file: string, append?: boolean }|fun(chunk: string)
----  where the body of a 2xx response goes instead of memory; bodies of other responses are kept in memory
+---  where the body of a 2xx response goes instead of memory; bodies of other responses are kept in memory. A request
+---  that fails may leave a part of it in the file.
 ---@field timeout? number  seconds for everything; default: none
 ---@field connect_timeout? number  seconds, default 10
 ---@field stall_timeout? number  seconds without a byte, default 120; 0: none

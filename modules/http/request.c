@@ -51,8 +51,8 @@ static const struct {
 	{CURLE_SSL_INVALIDCERTSTATUS, "tls", NULL},
 	{CURLE_SSL_ENGINE_INITFAILED, "tls", NULL},
 	{CURLE_WEIRD_SERVER_REPLY, "protocol", NULL},
-	{CURLE_HTTP2, "protocol", NULL},
-	{CURLE_HTTP2_STREAM, "protocol", NULL},
+	{CURLE_HTTP2, "connection", NULL}, /* mostly a server that shuts down */
+	{CURLE_HTTP2_STREAM, "connection", NULL},
 	{CURLE_BAD_CONTENT_ENCODING, "protocol", NULL},
 	{CURLE_OUT_OF_MEMORY, "exhausted", NULL},
 };
@@ -343,6 +343,7 @@ static void configure(struct http_request *r, const struct http_options *o)
 	set_pem(r, CURLOPT_SSLKEY, CURLOPT_SSLKEY_BLOB, o->key, o->key_len);
 	curl.curl_easy_setopt(easy, CURLOPT_PATH_AS_IS, 1L); /* names of objects may contain .. */
 	curl.curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+	curl.curl_easy_setopt(easy, CURLOPT_QUICK_EXIT, 1L); /* else giving up waits for the resolver's thread */
 	curl.curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
 	curl.curl_easy_setopt(easy, CURLOPT_PIPEWAIT, 1L);
 	curl.curl_easy_setopt(easy, CURLOPT_TCP_KEEPALIVE, 1L);

@@ -224,6 +224,9 @@ return function(test)
     t:has(large.hint, "max_body")
     t:ok(http.get(s.url, { max_body = 100000 }))
     t:err("connection", http.get("http://x/", { unix = "/nowhere/socket" }))
+    local resolving = task.spawn(http.get, "http://a-name-that-is-looked-up.invalid/")
+    resolving:cancel()
+    t:err("cancelled", resolving:join(2))
   end)
 
   test("servers that break the protocol", function(t)
@@ -262,6 +265,23 @@ return function(test)
     t:has(t:err("tls", http.get(wrong.url, { ca = ca.cert })).message, "127.0.0.1")
     local plain = listen(t, echo)
     t:err("tls", http.get((plain.url:gsub("^http:", "https:"))))
+  end)
+
+  test("proxies come from the environment, and loopback never goes through one", function(t)
+    local asked
+    local proxy = listen(t, function(req)
+      asked = req.headers.host
+      return { body = "by proxy " .. req.path }
+    end)
+    local direct = listen(t, function() return { body = "direct" } end)
+    local result = t:ok(process.run({ program, "-e", ([[local http = require "ws.http"
+      print(http.get("http://name.invalid/x?y").body, http.get("%s").body)]]):format(direct.url) },
+      { env = { http_proxy = proxy.url, no_proxy = "", NO_PROXY = "" }, timeout = 30 }))
+    t:eq(result.stdout, "by proxy /x\tdirect\n", result.stderr)
+    t:eq(asked, "name.invalid")
+    result = t:ok(process.run({ program, "-e", [[print(require "ws.http".get "http://name.invalid/")]] },
+      { env = { http_proxy = "http://127.0.0.1:1", no_proxy = "", NO_PROXY = "" }, timeout = 30 }))
+    t:has(result.stdout, "Failed to connect to 127.0.0.1 port 1")
   end)
 
   test("connections are kept and used again", function(t)

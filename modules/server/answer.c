@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -260,7 +261,41 @@ static void check_unanswered(lua_State *L, struct request *r)
 		luaL_error(L, "this request has been answered");
 }
 
-static int open_file(lua_State *L, struct MHD_Response **response, struct ws_err *err)
+/* A file that goes out through TLS: MHD itself would read it in pieces of 4 KiB. */
+struct file_source {
+	int fd;
+	uint64_t offset;
+};
+
+static ssize_t read_file(void *cls, uint64_t position, char *data, size_t max)
+{
+	struct file_source *f = cls;
+	ssize_t n = pread(f->fd, data, max, (off_t)(f->offset + position));
+	return n > 0 ? n : MHD_CONTENT_READER_END_WITH_ERROR; /* 0: it became shorter than was promised */
+}
+
+static void free_file(void *cls)
+{
+	struct file_source *f = cls;
+	close(f->fd);
+	free(f);
+}
+
+/* Takes the descriptor, unless it returns NULL. */
+static struct MHD_Response *from_file(int fd, uint64_t size, uint64_t offset)
+{
+	struct file_source *f = malloc(sizeof *f);
+	if (f == NULL)
+		return NULL;
+	*f = (struct file_source){fd, offset};
+	struct MHD_Response *response =
+		mhd.MHD_create_response_from_callback(size, STREAM_BLOCK, read_file, f, free_file);
+	if (response == NULL)
+		free(f);
+	return response;
+}
+
+static int open_file(lua_State *L, bool tls, struct MHD_Response **response, struct ws_err *err)
 {
 	const char *path = luaL_checkstring(L, 4);
 	lua_Integer offset = luaL_optinteger(L, 5, 0), length = luaL_optinteger(L, 6, -1);
@@ -274,7 +309,8 @@ static int open_file(lua_State *L, struct MHD_Response **response, struct ws_err
 		ws_err_set(err, "invalid", "%s has %lld bytes, less than asked for", path, (long long)st.st_size);
 	} else {
 		uint64_t size = (uint64_t)(length < 0 ? st.st_size - offset : length);
-		*response = mhd.MHD_create_response_from_fd_at_offset64(size, fd, (uint64_t)offset);
+		*response = tls ? from_file(fd, size, (uint64_t)offset)
+				: mhd.MHD_create_response_from_fd_at_offset64(size, fd, (uint64_t)offset);
 		if (*response != NULL)
 			return 0;
 		ws_err_set(err, "exhausted", "out of memory");
@@ -326,7 +362,7 @@ static int l_respond_file(lua_State *L)
 		return push_nothing_left(L, "server.respond");
 	struct wait_op *op = wait_new(L, &respond_type, r);
 	struct MHD_Response *response = NULL;
-	open_file(L, &response, &op->op.err);
+	open_file(L, r->server->tls, &response, &op->op.err);
 	return respond(L, r, response, op);
 }
 

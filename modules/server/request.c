@@ -82,7 +82,9 @@ void request_abort(struct request *r)
 void *on_uri(void *cls, const char *uri, struct MHD_Connection *connection)
 {
 	struct server *s = cls;
-	(void)connection;
+	const union MHD_ConnectionInfo *info =
+		mhd.MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	server_not_fresh(s, info->socket_context);
 	struct request *r = calloc(1, sizeof *r);
 	char *target = strdup(uri);
 	if (r == NULL || target == NULL) {

@@ -52,7 +52,8 @@ static void on_idle(uv_idle_t *idle)
 }
 
 /* Work that MHD has at once is done in the next turn of the loop, so that others get theirs: the client may be in this
- * process. During a TLS handshake MHD claims to have work until the client has answered: SPINS turns, then a pause. */
+ * process. During a TLS handshake MHD claims to have work until the client has answered: then each turn but the first
+ * few waits a moment. */
 static void run(struct server *s)
 {
 	unsigned long long ms;
@@ -63,10 +64,18 @@ static void run(struct server *s)
 	uv_timer_stop(&s->timer);
 	if (mhd.MHD_get_timeout(s->daemon, &ms) != MHD_YES)
 		return;
-	if (ms == 0 && (!s->tls || ++s->spins <= SPINS))
+	if (ms == 0 && (!s->tls || s->fresh == 0 || ++s->spins <= SPINS))
 		uv_idle_start(&s->idle, on_idle);
 	else
 		uv_timer_start(&s->timer, on_timer, ms > 0 ? ms : 1, 0);
+}
+
+void server_not_fresh(struct server *s, bool *fresh)
+{
+	if (fresh != NULL && *fresh) {
+		*fresh = false;
+		s->fresh--;
+	}
 }
 
 void server_kick(struct server *s)
@@ -384,6 +393,26 @@ static size_t keep_escapes(void *cls, struct MHD_Connection *connection, char *s
 	return strlen(s);
 }
 
+/* Counts the connections that have not sent a request yet; see run(). The context is whether this one is counted. */
+static void on_connection(
+	void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
+{
+	struct server *s = cls;
+	(void)connection;
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		bool *fresh = malloc(sizeof *fresh);
+		if (fresh == NULL)
+			return;
+		*fresh = true;
+		*context = fresh;
+		s->fresh++;
+	} else {
+		server_not_fresh(s, *context);
+		free(*context);
+		*context = NULL;
+	}
+}
+
 static int start_daemon(struct server *s, const struct listen_opts *o, struct ws_err *err)
 {
 	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
@@ -399,10 +428,10 @@ static int start_daemon(struct server *s, const struct listen_opts *o, struct ws
 		tls[0].option = MHD_OPTION_END;
 	s->daemon = mhd.MHD_start_daemon(flags, 0, NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, s->listen_fd,
 		MHD_OPTION_URI_LOG_CALLBACK, on_uri, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
-		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)MEMORY_LIMIT, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTION_LIMIT,
-		MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_ARRAY, tls,
-		MHD_OPTION_END);
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_LIMIT, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)CONNECTION_LIMIT, MHD_OPTION_CONNECTION_TIMEOUT, o->idle, MHD_OPTION_SIGPIPE_HANDLED_BY_APP,
+		1, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
 	if (s->daemon == NULL) {
 		ws_err_set(err, "failed", "the server did not start%s",
 			o->cert != NULL ? ": certificate and key must be PEM text that belong together" : "");

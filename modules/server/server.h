@@ -101,6 +101,7 @@ struct server {
 	char *unix_path; /* owned; removed at the end */
 	int listen_fd;
 	unsigned open_handles, next_id;
+	unsigned fresh; /* connections that have not sent a request: in their TLS handshake, or silent */
 	unsigned spins; /* runs since MHD's epoll descriptor last had an event */
 	bool tls;
 	bool collected; /* the userdata is gone: free with the last handle */
@@ -108,6 +109,7 @@ struct server {
 
 /* server.c */
 void server_kick(struct server *s);                     /* MHD has something to do. Never raises. */
+void server_not_fresh(struct server *s, bool *fresh);   /* the connection has sent a request, or ended. */
 void server_event(struct server *s, struct request *r); /* queues r for accept(). Never raises. */
 
 /* request.c: callbacks for MHD, and what is done to a request. None raises. */

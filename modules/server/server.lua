@@ -55,6 +55,7 @@ function Request:gone()
 end
 
 local function new_request(server, handle, method, target, headers, remote)
+  target = target:gsub("^[hH][tT][tT][pP][sS]?://[^/?]*", "") -- as clients write to a proxy (RFC 9112 section 3.2.2)
   local path, query = target:match("^([^?]*)%??(.*)$")
   local values, list = url.parse_query(query)
   return setmetatable({ native = handle, server = server, method = method, path = path, query = values,
