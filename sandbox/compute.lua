@@ -203,7 +203,9 @@ return function(cloud)
   cloud:on_inventory(function(add)
     for _, name in ipairs(values.keys(compute.definitions)) do
       for _, resource in ipairs((compute:of(name):list())) do
-        add(resource.kind, links.key(resource.selfLink), resource.labels)
+        local labels = resource.labels
+        add(resource.kind, links.key(resource.selfLink), labels, labels and labels["goog-k8s-cluster-name"]
+          or resource.network)
       end
     end
   end)

@@ -1,5 +1,6 @@
 --- Kubernetes Engine: clusters and node pools. Each cluster has a Kubernetes API of `sandbox.kubernetes` on a port of
 --- its own, and leaves its traces in the project: machines, disks, groups, firewall rules.
+local attachments = require "sandbox.container.attachments"
 local clusters_of = require "sandbox.container.clusters"
 local crypto = require "ws.crypto"
 local fs = require "ws.fs"
@@ -32,30 +33,32 @@ local function kubernetes_of(cloud, clusters)
 
   function K.start(key, cluster)
     local kubernetes = cloud.kubernetes or require "sandbox.kubernetes"
+    local project, region = key:match("^projects/([^/]+)/"), clusters_of.region_of(cluster)
     assert(fs.mkdir(dir_of(key), { parents = true }))
     local api = kubernetes.new {
       name = cluster.name, dir = dir_of(key), token = owner, ca = { cert = cloud.ca.cert, key = cloud.ca.key },
-      region = clusters_of.region_of(cluster), version = versions.kubernetes(cluster.currentMasterVersion),
+      region = region, version = versions.kubernetes(cluster.currentMasterVersion),
     }
     local info, err = api:start()
     if not info then reply.fail(500, "internalError", "The cluster's API does not start: " .. tostring(err)) end
-    running[key] = { api = api, endpoint = info.endpoint, ca_cert = info.ca_cert }
+    running[key] = { api = api, endpoint = info.endpoint, ca_cert = info.ca_cert,
+      unfollow = attachments.follow(cloud, project, cluster, region, api) }
     return running[key]
   end
 
   function K.destroy(key)
-    if running[key] then
-      running[key].api:destroy()
-      running[key] = nil
+    local one = running[key]
+    running[key] = nil
+    if one then
+      if one.unfollow then one.unfollow() end
+      one.api:destroy()
     end
     fs.remove(dir_of(key), { recursive = true, missing_ok = true })
   end
 
   function K.stop_all()
-    for key, one in pairs(running) do
-      one.api:stop()
-      running[key] = nil
-    end
+    for _, one in pairs(running) do one.api:stop() end
+    running = {}
   end
 
   --- Writes the kubeconfig with all clusters; kubectl's choice of the current one is kept.

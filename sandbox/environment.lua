@@ -21,8 +21,8 @@ local GCLOUD = {
   STORAGE = "storage/v1/", COMPUTE = "compute/v1/", CONTAINER = "container/", DNS = "dns/v1/", SQL = "", SQLADMIN = "",
   SERVICEUSAGE = "serviceusage/", SERVICENETWORKING = "servicenetworking/", CLOUDRESOURCEMANAGER = "resourcemanager/",
   CLOUDBILLING = "billing/", IAM = "iam/", IAMCREDENTIALS = "iamcredentials/", PUBSUB = "pubsub/",
-  SECRETMANAGER = "secretmanager/", SECRETS = "secretmanager/", ARTIFACTREGISTRY = "artifactregistry/", CLOUDFUNCTIONS = "cloudfunctions/",
-  MONITORING = "monitoring/",
+  SECRETMANAGER = "secretmanager/", SECRETS = "secretmanager/", ARTIFACTREGISTRY = "artifactregistry/",
+  CLOUDFUNCTIONS = "cloudfunctions/", MONITORING = "monitoring/",
 }
 
 local BOTO = [[

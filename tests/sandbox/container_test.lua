@@ -97,6 +97,44 @@ return function(test)
     client("POST", at .. ":setMaintenancePolicy", { maintenancePolicy = { window = { dailyMaintenanceWindow = {} } } })
   end)
 
+  test("volumes and load balancers have their disks and rules in the project", function(t)
+    local cloud = support.cloud(t)
+    local client, compute = support.network(t, cloud)
+    local listener
+    local store = { list = function() return {} end, listen = function(_, fn)
+      listener = fn
+      return function() listener = nil end
+    end }
+    cloud.kubernetes = { new = function()
+      return { store = store, stop = function() end, destroy = function() end,
+        start = function() return { endpoint = "https://127.0.0.1:1", ca_cert = "PEM" } end }
+    end }
+    client("POST", ROOT .. "/clusters", cluster())
+    local function change(kind, id, object) listener { type = kind, id = id, object = object } end
+    local volume = { metadata = { name = "pvc-1" }, spec = { capacity = { storage = "1500Mi" },
+      csi = { driver = "pd.csi.storage.gke.io" } } }
+    local service = { metadata = { uid = "12-34", name = "s", namespace = "n" },
+      spec = { type = "LoadBalancer", ports = { { port = 80 }, { port = 443 } } },
+      status = { loadBalancer = { ingress = { { ip = "203.0.113.1" } } } } }
+    local disk, rule = compute .. "/zones/europe-west1-b/disks/pvc-1",
+      compute .. "/regions/europe-west1/forwardingRules/a1234"
+    for _ = 1, 2 do change("ADDED", "/persistentvolumes", volume) end
+    change("ADDED", "/services", service)
+    t:eq(client("GET", disk).sizeGb, "2")
+    t:eq(client("GET", disk).labels["goog-k8s-cluster-name"], "c")
+    t:eq({ client("GET", rule).IPAddress, client("GET", rule).portRange }, { "203.0.113.1", "80-443" })
+    client("GET", compute .. "/global/firewalls/k8s-fw-a1234")
+    change("DELETED", "/persistentvolumes", volume)
+    service.spec.type = "ClusterIP"
+    change("MODIFIED", "/services", service)
+    client("GET", disk, nil, 404)
+    client("GET", rule, nil, 404)
+    change("ADDED", "/persistentvolumes", volume)
+    client("DELETE", ROOT .. "/clusters/c")
+    t:eq(listener, nil)
+    client("GET", disk) -- left behind
+  end)
+
   test("what cannot be made is refused, and leaves nothing", function(t)
     local cloud = support.cloud(t)
     local client = support.network(t, cloud)

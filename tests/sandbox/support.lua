@@ -1,5 +1,7 @@
 --- What the sandbox's tests share: a sandbox in a temporary folder, called without a socket or over one.
+local fs = require "ws.fs"
 local json = require "ws.json"
+local process = require "ws.process"
 local request = require "sandbox.request"
 
 local M = {}
@@ -81,6 +83,38 @@ function M.network(t, cloud)
     secondaryIpRanges = { { rangeName = "pods", ipCidrRange = "10.4.0.0/14" },
       { rangeName = "services", ipCidrRange = "10.1.0.0/20" } } })
   return client, base
+end
+
+--- The path of a program, from the project's tools or from PATH; skips the test when there is none.
+function M.tool(t, name)
+  local tools = require "ws.project".tools_dir()
+  if tools and fs.exists(tools .. "/" .. name) then return tools .. "/" .. name end
+  return process.which(name) or t:skip(name .. " is not installed")
+end
+
+--- A sandbox in a process of its own, over a folder with the given files. Returns `run`, which runs a command in its
+--- environment and fails the test unless it succeeds; the folder; the status; and `fails`, for commands that must fail.
+function M.process(t, files)
+  local sandbox = require "sandbox"
+  local root = t:tmpdir()
+  local opts = { dir = root .. "/state", project_root = root, provider = false }
+  t:defer(function() sandbox.down { dir = opts.dir } end)
+  for path, text in pairs(files or {}) do
+    t:ok(fs.mkdir(fs.dirname(root .. "/" .. path), { parents = true }))
+    t:ok(fs.write(root .. "/" .. path, text))
+  end
+  local status = t:ok(sandbox.up(opts))
+  local variables = t:ok(sandbox.environment { dir = opts.dir })
+  variables.HOME = root
+  local function run(...)
+    return t:ok(process.check({ ... }, { cwd = root, env = variables, timeout = 120 })).stdout
+  end
+  local function fails(...)
+    local result = t:ok(process.run({ ... }, { cwd = root, env = variables, timeout = 120 }))
+    if result.code == 0 then error("it was expected to fail: " .. table.concat({ ... }, " "), 2) end
+    return result.stderr .. result.stdout
+  end
+  return run, root, status, fails
 end
 
 return M
