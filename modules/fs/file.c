@@ -160,9 +160,9 @@ struct replacement {
 	char temp[PATH_MAX];   /* its temporary name, "" while it has none */
 	char dir[PATH_MAX];
 	int fd;
-	struct stat old;       /* of the file to replace */
+	struct stat old; /* of the file to replace */
 	bool existed;
-	bool direct;           /* a device or pipe: written to as it is */
+	bool direct; /* a device or pipe: written to as it is */
 };
 
 /* Where a write to `path` ends when symbolic links are followed, also when the last one dangles. */
@@ -428,7 +428,8 @@ static int copy_rest(int from, int to)
 		if (n == 0)
 			break;
 		if (n < 0 && errno != EINTR) {
-			if (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP || errno == EBADF)
+			if (errno == EXDEV || errno == EINVAL || errno == ENOSYS || errno == EOPNOTSUPP ||
+				errno == EBADF)
 				break;
 			return errno;
 		}

@@ -100,7 +100,8 @@ static int l_stat(lua_State *L)
 		const char *name;
 		lua_Integer value;
 	} numbers[] = {{"size", st.st_size}, {"mode", st.st_mode & 07777}, {"uid", st.st_uid}, {"gid", st.st_gid},
-		{"inode", (lua_Integer)st.st_ino}, {"device", (lua_Integer)st.st_dev}, {"links", (lua_Integer)st.st_nlink}};
+		{"inode", (lua_Integer)st.st_ino}, {"device", (lua_Integer)st.st_dev},
+		{"links", (lua_Integer)st.st_nlink}};
 	lua_createtable(L, 0, 9);
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
 		lua_pushinteger(L, numbers[i].value);
@@ -218,9 +219,10 @@ int luaopen_ws_fs(lua_State *L)
 	static const struct ws_native natives[] = {{"read", fs_l_read, WS_READ}, {"write", fs_l_write, WS_WRITE},
 		{"copy", fs_l_copy, WS_WRITE}, {"list", fs_l_list, WS_READ}, {"remove", fs_l_remove, WS_WRITE},
 		{"temp_dir", fs_l_temp_dir, WS_WRITE}, {"temp_file", fs_l_temp_file, WS_WRITE},
-		{"temp_left", fs_l_temp_left, WS_READ}, {"watch", fs_l_watch, WS_READ}, {"lock", fs_l_lock, WS_WRITE}, {"stat", l_stat, WS_READ},
-		{"exists", l_exists, WS_READ}, {"mkdir", l_mkdir, WS_WRITE}, {"rename", l_rename, WS_WRITE},
-		{"chmod", l_chmod, WS_WRITE}, {"symlink", l_symlink, WS_WRITE}, {"readlink", l_readlink, WS_READ},
-		{"realpath", l_realpath, WS_READ}, {"cwd", l_cwd, WS_READ}, {NULL, NULL, 0}};
+		{"temp_left", fs_l_temp_left, WS_READ}, {"watch", fs_l_watch, WS_READ}, {"lock", fs_l_lock, WS_WRITE},
+		{"stat", l_stat, WS_READ}, {"exists", l_exists, WS_READ}, {"mkdir", l_mkdir, WS_WRITE},
+		{"rename", l_rename, WS_WRITE}, {"chmod", l_chmod, WS_WRITE}, {"symlink", l_symlink, WS_WRITE},
+		{"readlink", l_readlink, WS_READ}, {"realpath", l_realpath, WS_READ}, {"cwd", l_cwd, WS_READ},
+		{NULL, NULL, 0}};
 	return ws_natives(L, "ws.fs.native", natives);
 }

@@ -79,7 +79,8 @@ static int make_temp(lua_State *L, const char *op, int (*make)(char *name, int s
 	const char *dir = ws_opt_string(L, 1, "dir", env != NULL && env[0] == '/' ? env : "/tmp", NULL);
 	const char *prefix = ws_opt_string(L, 1, "prefix", "wsrun-", NULL);
 	const char *suffix = ws_opt_string(L, 1, "suffix", "", NULL);
-	luaL_argcheck(L, strchr(prefix, '/') == NULL && strchr(suffix, '/') == NULL, 1, "prefix and suffix have no '/'");
+	luaL_argcheck(
+		L, strchr(prefix, '/') == NULL && strchr(suffix, '/') == NULL, 1, "prefix and suffix have no '/'");
 	struct temps *all = temps(L);
 	lua_pushfstring(L, "%s/%sXXXXXX%s", dir, prefix, suffix);
 	struct temp *t = malloc(sizeof *t);

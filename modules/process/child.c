@@ -17,7 +17,7 @@
 enum {
 	LINES_HIGH = 1 << 20, /* bytes of lines that may wait for a reader */
 	LINES_LOW = 1 << 18,
-	READS_AT_ONCE = 8,    /* of 64 KiB, before others get their turn */
+	READS_AT_ONCE = 8, /* of 64 KiB, before others get their turn */
 };
 
 static void child_maybe_finish(struct child *c);
@@ -76,8 +76,7 @@ static void opened(struct child *c, uv_handle_t *handle)
 
 static void close_poll(uv_poll_t *poll, int *fd)
 {
-	uv_poll_stop(poll);
-	uv_close((uv_handle_t *)poll, handle_closed);
+	uv_close((uv_handle_t *)poll, handle_closed); /* takes the descriptor out of the loop at once */
 	close(*fd);
 	*fd = -1;
 }
@@ -286,13 +285,14 @@ static void check_exit(struct child *c)
 	c->last_output = c->ended;
 	c->code = info.si_code == CLD_EXITED ? info.si_status : -1;
 	c->signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
-	if (c->exit_open)
-		uv_poll_stop(&c->exit_poll);
 	if (c->why != NOT_STOPPED && c->own_group)
 		kill(-c->pid, SIGKILL);
-	if (c->out[0].open || c->out[1].open)
-		set_timer(c, c->linger);
 	child_maybe_finish(c);
+	if (c->finishing)
+		return;
+	if (c->exit_open)
+		uv_poll_stop(&c->exit_poll);
+	set_timer(c, c->linger);
 }
 
 static void on_exit_poll(uv_poll_t *poll, int status, int events)
@@ -452,7 +452,8 @@ int child_watch(struct child *c, const struct child_fds *fds)
 	}
 	if (c->timeout >= 0)
 		set_timer(c, c->timeout);
-	check_exit(c); /* without pidfd the signal may have come before we listened */
+	if (c->pidfd < 0)
+		check_exit(c); /* the signal may have come before we listened */
 	return 0;
 }
 

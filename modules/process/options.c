@@ -30,8 +30,9 @@ static char **array(lua_State *L, int anchors, size_t count)
 
 static void refuse_secret(lua_State *L, lua_Integer i)
 {
-	luaL_error(L, "argument %I of the command contains a secret: every user of the machine can read a command line. "
-		      "Give it by stdin, environment or a file of mode 0600",
+	luaL_error(L,
+		"argument %I of the command contains a secret: every user of the machine can read a command line. "
+		"Give it by stdin, environment or a file of mode 0600",
 		(LUAI_UACINT)i);
 }
 
@@ -166,8 +167,8 @@ static void read_output(lua_State *L, int which, int anchors, struct process_out
 		while (names[i] != NULL && (type != LUA_TSTRING || strcmp(names[i], name) != 0))
 			i++;
 		if (names[i] == NULL || (i == OUT_MERGE && which == 1))
-			luaL_error(L, "option '%s': 'collect', 'discard', 'inherit', 'pipe'%s or { file = … } expected", key,
-				which == 2 ? ", 'stdout'" : "");
+			luaL_error(L, "option '%s': 'collect', 'discard', 'inherit', 'pipe'%s or { file = … } expected",
+				key, which == 2 ? ", 'stdout'" : "");
 		out->how = (enum process_output_how)i;
 	}
 	lua_pop(L, 1);
@@ -204,7 +205,8 @@ static void read_input(lua_State *L, struct process_options *o)
 	if (type != LUA_TFUNCTION && type != LUA_TBOOLEAN) {
 		o->stdin_data = ws_secret_open(L, -1, &o->stdin_len);
 		if (o->stdin_data == NULL && type != LUA_TSTRING)
-			luaL_error(L, "option 'stdin': string, secret, function or true expected, got %s", luaL_typename(L, -1));
+			luaL_error(L, "option 'stdin': string, secret, function or true expected, got %s",
+				luaL_typename(L, -1));
 		if (o->stdin_data == NULL)
 			o->stdin_data = lua_tolstring(L, -1, &o->stdin_len);
 	}
@@ -224,8 +226,8 @@ void process_options_read(lua_State *L, struct process_options *o)
 {
 	*o = (struct process_options){0};
 	lua_settop(L, 4); /* argv, options, overlay, default timeout */
-	ws_opts_check(L, 2, "cwd", "env", "clear_env", "stdin", "timeout", "grace", "linger", "stop_signal", "max_output",
-		"stdout", "stderr", "on_stdout", "on_stderr", "detached", "interactive", NULL);
+	ws_opts_check(L, 2, "cwd", "env", "clear_env", "stdin", "timeout", "grace", "linger", "stop_signal",
+		"max_output", "stdout", "stderr", "on_stdout", "on_stderr", "detached", "interactive", NULL);
 	lua_newtable(L); /* at 5: anchors */
 	read_argv(L, 5, &o->spec);
 	o->spec.cwd = read_path(L, "cwd");

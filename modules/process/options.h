@@ -10,7 +10,7 @@ enum process_output_how { OUT_COLLECT, OUT_DISCARD, OUT_INHERIT, OUT_PIPE, OUT_M
 
 struct process_output {
 	enum process_output_how how;
-	bool lines;       /* read line by line from Lua */
+	bool lines; /* read line by line from Lua */
 	bool append;
 	const char *file;
 };
@@ -21,7 +21,7 @@ struct process_options {
 	const char *path;         /* the child's PATH */
 	struct process_output out, err;
 	bool stdin_pipe;
-	const char *stdin_data;   /* NULL: written later, from Lua */
+	const char *stdin_data; /* NULL: written later, from Lua */
 	size_t stdin_len;
 	double timeout, grace, linger;
 	size_t max_output;

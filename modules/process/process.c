@@ -2,8 +2,8 @@
  *
  * The Lua object is a userdata with a pointer to a struct child (process.h); collecting it stops the child.
  */
-#include "options.h"
 #include "process.h"
+#include "options.h"
 
 #include <ws/args.h>
 #include <ws/native.h>
@@ -105,7 +105,7 @@ struct wait_op {
 	struct child *child;
 	uv_timer_t timer;
 	bool has_timer;
-	bool owns;        /* a cancelled run stops its child; who waits for a handle only goes */
+	bool owns; /* a cancelled run stops its child; who waits for a handle only goes */
 };
 
 static void wait_timer_closed(uv_handle_t *handle)
@@ -242,7 +242,8 @@ static int l_lines_batch(lua_State *L)
 	struct child *c = check_child(L);
 	struct stream *s = &c->out[luaL_checkoption(L, 2, NULL, names)];
 	if (!s->lines)
-		return luaL_error(L, "lines can be read when the child was started with %s = \"pipe\"", lua_tostring(L, 2));
+		return luaL_error(
+			L, "lines can be read when the child was started with %s = \"pipe\"", lua_tostring(L, 2));
 	if (s->reader != NULL)
 		return luaL_error(L, "another task reads these lines already");
 	if (take_lines(L, s) > 0)
@@ -439,8 +440,8 @@ static int make_pipe(int *reader, int *writer)
 }
 
 /* Opens what the child gets as descriptor `index`; `ours` is our end of a pipe. Returns 0 or -1 with `err`. */
-static int open_output(const struct process_output *out, int index, struct process_spec *spec, int *ours,
-	struct ws_err *err)
+static int open_output(
+	const struct process_output *out, int index, struct process_spec *spec, int *ours, struct ws_err *err)
 {
 	int code = 0;
 	switch (out->how) {
@@ -498,9 +499,17 @@ static void init_stream(struct stream *s, const struct process_output *out, size
 /* Fills the child from the options. Returns 0 or an errno value. */
 static int init_child(struct child *c, struct process_set *set, const struct process_options *o)
 {
-	*c = (struct child){.set = set, .refs = 1, .pid = -1, .pidfd = -1, .own_group = !o->interactive,
-		.detached = o->detached, .code = -1, .stop_signal = o->stop_signal, .timeout = o->timeout,
-		.grace = o->grace, .linger = o->linger};
+	*c = (struct child){.set = set,
+		.refs = 1,
+		.pid = -1,
+		.pidfd = -1,
+		.own_group = !o->interactive,
+		.detached = o->detached,
+		.code = -1,
+		.stop_signal = o->stop_signal,
+		.timeout = o->timeout,
+		.grace = o->grace,
+		.linger = o->linger};
 	init_stream(&c->out[0], &o->out, o->max_output);
 	init_stream(&c->out[1], &o->err, o->max_output);
 	c->in.fd = -1;
@@ -621,7 +630,8 @@ int luaopen_ws_process(lua_State *L)
 	static const struct ws_native natives[] = {{"start", l_start, WS_EXEC}, {"which", l_which, WS_READ},
 		{"live", l_live, WS_READ}, {"interrupt_all", l_interrupt_all, WS_PURE}, {NULL, NULL, 0}};
 	static const luaL_Reg methods[] = {{"wait", l_wait}, {"lines_batch", l_lines_batch},
-		{"drop_lines", l_drop_lines}, {"write", l_write}, {"close_stdin", l_close_stdin}, {"kill", l_kill}, {"terminate", l_terminate}, {NULL, NULL}};
+		{"drop_lines", l_drop_lines}, {"write", l_write}, {"close_stdin", l_close_stdin}, {"kill", l_kill},
+		{"terminate", l_terminate}, {NULL, NULL}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		lua_pushcfunction(L, child_gc);
 		lua_setfield(L, -2, "__gc");

@@ -22,14 +22,14 @@
 
 /* What to start. Everything is borrowed. */
 struct process_spec {
-	const char *file;    /* found on PATH, or with a slash */
+	const char *file; /* found on PATH, or with a slash */
 	char *const *argv;
 	char *const *envp;
-	const char *cwd;     /* NULL: ours */
-	int fds[3];          /* the child's 0, 1, 2; -1: /dev/null; as our own when equal to the index */
-	bool merge_stderr;   /* 2 goes where 1 goes; fds[2] is not looked at */
-	bool own_group;      /* false for an interactive child: it stays in the terminal's foreground group */
-	bool own_session;    /* detached: survives us and our terminal */
+	const char *cwd;   /* NULL: ours */
+	int fds[3];        /* the child's 0, 1, 2; -1: /dev/null; as our own when equal to the index */
+	bool merge_stderr; /* 2 goes where 1 goes; fds[2] is not looked at */
+	bool own_group;    /* false for an interactive child: it stays in the terminal's foreground group */
+	bool own_session;  /* detached: survives us and our terminal */
 };
 
 /* Starts a program with posix_spawn: the cost does not depend on our memory. Returns 0, or -1 with `err`. Never raises. */
@@ -47,16 +47,16 @@ struct stream {
 	uv_poll_t poll;
 	int fd;
 	bool open;
-	bool paused;         /* too much waits to be read as lines */
+	bool paused; /* too much waits to be read as lines */
 	bool collect;
 	bool lines;
 	bool truncated;
-	bool cut;            /* closed although something still held it */
-	size_t max;          /* bytes of output kept */
-	struct ws_buf tail;  /* output kept, up to twice max */
+	bool cut;           /* closed although something still held it */
+	size_t max;         /* bytes of output kept */
+	struct ws_buf tail; /* output kept, up to twice max */
 	struct ws_buf lines_buf;
-	size_t lines_from;   /* what is before it in lines_buf has been taken */
-	size_t lines_seen;   /* no newline between lines_from and here */
+	size_t lines_from; /* what is before it in lines_buf has been taken */
+	size_t lines_seen; /* no newline between lines_from and here */
 	struct ws_op *reader;
 };
 
@@ -64,12 +64,12 @@ struct input {
 	uv_poll_t poll;
 	int fd;
 	bool open;
-	bool broken;         /* the child has closed its end */
-	bool close_after;    /* data is all there is */
+	bool broken;      /* the child has closed its end */
+	bool close_after; /* data is all there is */
 	const char *data;
 	size_t len;
 	size_t off;
-	char *owned;         /* data that is ours to free (and to wipe) */
+	char *owned; /* data that is ours to free (and to wipe) */
 	struct ws_op *writer;
 };
 
@@ -78,7 +78,7 @@ struct process_set;
 struct child {
 	struct process_set *set;
 	struct child *next;
-	struct child **link;     /* in set->children; NULL when not in it */
+	struct child **link; /* in set->children; NULL when not in it */
 	pid_t pid;
 	unsigned refs;
 	unsigned handles;
@@ -87,18 +87,18 @@ struct child {
 	bool finished;
 	bool own_group;
 	bool detached;
-	int code;                /* exit code, or -1 */
-	int signal;              /* that ended it, or 0 */
+	int code;   /* exit code, or -1 */
+	int signal; /* that ended it, or 0 */
 	int stop_signal;
 	enum child_why why;
-	bool killed;             /* KILL was sent after the grace */
-	double timeout;          /* seconds; < 0: none */
+	bool killed;    /* KILL was sent after the grace */
+	double timeout; /* seconds; < 0: none */
 	double grace;
 	double linger;
-	uint64_t started;        /* uv_hrtime */
+	uint64_t started; /* uv_hrtime */
 	uint64_t ended;
 	uint64_t last_output;
-	char *command;           /* for messages */
+	char *command; /* for messages */
 	struct stream out[2];
 	struct input in;
 	int pidfd;
@@ -106,21 +106,21 @@ struct child {
 	bool exit_open;
 	uv_timer_t timer;
 	bool timer_open;
-	struct ws_op *waiter;    /* for whom wake() is called when the child has finished */
+	struct ws_op *waiter; /* for whom wake() is called when the child has finished */
 	void (*wake)(struct ws_op *waiter);
 };
 
 /* All children of one host. */
 struct process_set {
 	uv_loop_t *loop;
-	struct child *children;  /* started and not finished */
+	struct child *children; /* started and not finished */
 	uv_signal_t sigchld;
 	bool sigchld_open;
-	char chunk[65536];       /* what is read from pipes passes through here */
+	char chunk[65536]; /* what is read from pipes passes through here */
 };
 
 struct child_fds {
-	int in, out, err;        /* our ends, -1 when there is none */
+	int in, out, err; /* our ends, -1 when there is none */
 };
 
 /* Begins to watch a started child. Takes over the descriptors, also on failure. Returns 0 or a libuv code. */

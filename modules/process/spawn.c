@@ -76,10 +76,12 @@ static void explain(const struct process_spec *spec, int code, struct ws_err *er
 {
 	switch (code) {
 	case ENOENT: /* the file was there a moment ago: what its first line names is not */
-		ws_err_set(err, "missing_tool", "%s: the interpreter that its first line names does not exist", spec->file);
+		ws_err_set(err, "missing_tool", "%s: the interpreter that its first line names does not exist",
+			spec->file);
 		break;
 	case ENOEXEC:
-		ws_err_set(err, "invalid", "%s: not a program for this machine, and no script with a #! line", spec->file);
+		ws_err_set(
+			err, "invalid", "%s: not a program for this machine, and no script with a #! line", spec->file);
 		break;
 	case E2BIG:
 		ws_err_set(err, "too_large", "%s: arguments and environment are too long", spec->file);
