@@ -19,27 +19,27 @@
 #include <ws/buf.h>
 #include <ws/lazy.h>
 
-#define NGHTTP2_FUNCTIONS(F)                                                                                          \
-	F(nghttp2_session_callbacks_new)                                                                              \
-	F(nghttp2_session_callbacks_del)                                                                              \
-	F(nghttp2_session_callbacks_set_on_begin_headers_callback)                                                    \
-	F(nghttp2_session_callbacks_set_on_header_callback)                                                           \
-	F(nghttp2_session_callbacks_set_on_data_chunk_recv_callback)                                                  \
-	F(nghttp2_session_callbacks_set_on_frame_recv_callback)                                                       \
-	F(nghttp2_session_callbacks_set_on_stream_close_callback)                                                     \
-	F(nghttp2_session_server_new)                                                                                 \
-	F(nghttp2_session_del)                                                                                        \
-	F(nghttp2_session_mem_recv)                                                                                   \
-	F(nghttp2_session_mem_send)                                                                                   \
-	F(nghttp2_session_want_read)                                                                                  \
-	F(nghttp2_session_want_write)                                                                                 \
-	F(nghttp2_session_get_stream_user_data)                                                                       \
-	F(nghttp2_session_set_stream_user_data)                                                                       \
-	F(nghttp2_session_terminate_session)                                                                          \
-	F(nghttp2_submit_settings)                                                                                    \
-	F(nghttp2_submit_response)                                                                                    \
-	F(nghttp2_submit_trailer)                                                                                     \
-	F(nghttp2_submit_rst_stream)                                                                                  \
+#define NGHTTP2_FUNCTIONS(F) \
+	F(nghttp2_session_callbacks_new) \
+	F(nghttp2_session_callbacks_del) \
+	F(nghttp2_session_callbacks_set_on_begin_headers_callback) \
+	F(nghttp2_session_callbacks_set_on_header_callback) \
+	F(nghttp2_session_callbacks_set_on_data_chunk_recv_callback) \
+	F(nghttp2_session_callbacks_set_on_frame_recv_callback) \
+	F(nghttp2_session_callbacks_set_on_stream_close_callback) \
+	F(nghttp2_session_server_new) \
+	F(nghttp2_session_del) \
+	F(nghttp2_session_mem_recv) \
+	F(nghttp2_session_mem_send) \
+	F(nghttp2_session_want_read) \
+	F(nghttp2_session_want_write) \
+	F(nghttp2_session_get_stream_user_data) \
+	F(nghttp2_session_set_stream_user_data) \
+	F(nghttp2_session_terminate_session) \
+	F(nghttp2_submit_settings) \
+	F(nghttp2_submit_response) \
+	F(nghttp2_submit_trailer) \
+	F(nghttp2_submit_rst_stream) \
 	F(nghttp2_session_set_local_window_size)
 
 WS_LAZY_TABLE(nghttp2, NGHTTP2_FUNCTIONS);
@@ -49,7 +49,7 @@ enum {
 	READ_SIZE = 64 << 10,
 	WRITE_SIZE = 256 << 10, /* bytes of one write */
 	STREAM_WINDOW = 1 << 20,
-	FRAME_PREFIX = 5, /* compression flag and length before a gRPC message */
+	FRAME_PREFIX = 5,   /* compression flag and length before a gRPC message */
 	CLOSE_GRACE = 2000, /* ms that a closing server waits for clients that do not read */
 };
 
@@ -62,9 +62,9 @@ struct grpc_stream {
 	int32_t id;
 	char path[GRPC_MAX_PATH];
 	struct ws_buf request;
-	bool requested;    /* the request event was sent */
+	bool requested; /* the request event was sent */
 	bool replied;
-	char *reply;       /* frame prefix and message */
+	char *reply; /* frame prefix and message */
 	size_t reply_len;
 	size_t reply_sent;
 	void *user;
@@ -84,9 +84,9 @@ struct grpc_connection {
 	struct ws_buf out; /* what the write under way sends */
 	struct ws_buf plain;
 	bool writing;
-	bool ending;       /* close when everything is written */
-	bool in_session;   /* nghttp2 is calling us: the flush comes after it */
-	bool used;         /* had a request */
+	bool ending;     /* close when everything is written */
+	bool in_session; /* nghttp2 is calling us: the flush comes after it */
+	bool used;       /* had a request */
 	bool pipe_closed;
 	char input[READ_SIZE];
 };
@@ -212,7 +212,8 @@ static int collect_output(struct grpc_connection *c)
 			return -1;
 		if (n == 0)
 			break;
-		if (c->tls != NULL ? tls_write(c->tls, (const char *)data, (size_t)n) != 0 || tls_output(c->tls, &c->out) != 0
+		if (c->tls != NULL ? tls_write(c->tls, (const char *)data, (size_t)n) != 0 ||
+					     tls_output(c->tls, &c->out) != 0
 				   : ws_buf_add(&c->out, data, (size_t)n) != 0)
 			return -1;
 	}
@@ -248,9 +249,9 @@ static void connection_flush(struct grpc_connection *c)
 
 /* ---- replies ----------------------------------------------------------------------------------------------------- */
 
-#define HEADER(n, v)                                                                                                  \
-	{                                                                                                             \
-		(uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE      \
+#define HEADER(n, v) \
+	{ \
+		(uint8_t *)(uintptr_t)(n), (uint8_t *)(uintptr_t)(v), strlen(n), strlen(v), NGHTTP2_NV_FLAG_NONE \
 	}
 
 static ssize_t reply_read(nghttp2_session *session, int32_t id, uint8_t *out, size_t room, uint32_t *flags,
@@ -314,7 +315,8 @@ void grpc_reply(struct grpc_stream *s, enum grpc_status status, const char *data
 	struct grpc_connection *c = s->connection;
 	assert(!s->replied);
 	s->replied = true;
-	int rc = status == GRPC_OK && len <= UINT32_MAX ? submit_message(s, data, len) : submit_status(s, status, data, len);
+	int rc = status == GRPC_OK && len <= UINT32_MAX ? submit_message(s, data, len)
+							: submit_status(s, status, data, len);
 	if (rc != 0)
 		h2.nghttp2_submit_rst_stream(c->session, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_INTERNAL_ERROR);
 	connection_flush(c);
@@ -373,7 +375,8 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
 	return 0;
 }
 
-static int on_data_chunk(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *arg)
+static int on_data_chunk(
+	nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t len, void *arg)
 {
 	(void)flags;
 	struct grpc_connection *c = arg;
@@ -494,9 +497,9 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 
 static int make_session(struct grpc_connection *c)
 {
-	static const nghttp2_settings_entry settings[] = {
-		{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, GRPC_MAX_STREAMS},
-		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW}, {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 64 << 10}};
+	static const nghttp2_settings_entry settings[] = {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, GRPC_MAX_STREAMS},
+		{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, STREAM_WINDOW},
+		{NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, 64 << 10}};
 	nghttp2_session_callbacks *callbacks;
 	if (h2.nghttp2_session_callbacks_new(&callbacks) != 0)
 		return -1;
@@ -531,7 +534,8 @@ static void on_connection(uv_stream_t *listener, int status)
 	ws_buf_init(&c->plain, GRPC_MAX_MESSAGE);
 	uv_pipe_init(listener->loop, &c->pipe, 0);
 	c->pipe.data = c;
-	if (uv_accept(listener, (uv_stream_t *)&c->pipe) != 0 || server->count > GRPC_MAX_CONNECTIONS || make_session(c) != 0 ||
+	if (uv_accept(listener, (uv_stream_t *)&c->pipe) != 0 || server->count > GRPC_MAX_CONNECTIONS ||
+		make_session(c) != 0 ||
 		(server->identity != NULL && (c->tls = tls_session_new(server->identity)) == NULL) ||
 		uv_read_start((uv_stream_t *)&c->pipe, on_alloc, on_read) != 0) {
 		connection_end(c);

@@ -16,10 +16,10 @@
 #include <ws/error.h>
 
 enum {
-	GRPC_MAX_MESSAGE = 64 << 20,       /* bytes of one request */
-	GRPC_MAX_CONNECTION = 256 << 20,   /* bytes of all requests of a connection that are not complete */
+	GRPC_MAX_MESSAGE = 64 << 20,     /* bytes of one request */
+	GRPC_MAX_CONNECTION = 256 << 20, /* bytes of all requests of a connection that are not complete */
 	GRPC_MAX_CONNECTIONS = 1024,
-	GRPC_MAX_STREAMS = 1000,           /* of a connection */
+	GRPC_MAX_STREAMS = 1000, /* of a connection */
 	GRPC_MAX_PATH = 256,
 };
 

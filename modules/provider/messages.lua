@@ -83,7 +83,8 @@ local methods = {
     response = { diagnostics(2) },
   },
   ConfigureProvider = {
-    request = { { 1, "terraform_version", string }, { 2, "config", DynamicValue }, { 3, "capabilities", Capabilities } },
+    request = { { 1, "terraform_version", string }, { 2, "config", DynamicValue }, { 3, "capabilities",
+      Capabilities } },
     response = { diagnostics(1) },
   },
   ValidateResourceConfig = {

@@ -52,15 +52,20 @@ static int take_ext(struct mp_reader *r, size_t len, struct mp_item *item)
 /* The formats 0xc4 to 0xdf that are followed by a number of 1, 2, 4 or 8 bytes. */
 static int next_sized(struct mp_reader *r, unsigned char format, struct mp_item *item)
 {
-	static const unsigned char sizes[] = {1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
+	static const unsigned char sizes[] = {
+		1, 2, 4, 1, 2, 4, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4};
 	uint64_t n;
 	unsigned size = sizes[format - 0xc4];
 	if (read_number(r, size, &n) != 0)
 		return -1;
 	switch (format) {
-	case 0xc4: case 0xc5: case 0xc6:
+	case 0xc4:
+	case 0xc5:
+	case 0xc6:
 		return take_bytes(r, MP_BINARY, (size_t)n, item);
-	case 0xc7: case 0xc8: case 0xc9:
+	case 0xc7:
+	case 0xc8:
+	case 0xc9:
 		return take_ext(r, (size_t)n, item);
 	case 0xca: {
 		float f;
@@ -74,7 +79,10 @@ static int next_sized(struct mp_reader *r, unsigned char format, struct mp_item 
 		memcpy(&item->real, &n, sizeof item->real);
 		item->kind = MP_FLOAT;
 		return 1;
-	case 0xcc: case 0xcd: case 0xce: case 0xcf:
+	case 0xcc:
+	case 0xcd:
+	case 0xce:
+	case 0xcf:
 		if (n <= INT64_MAX)
 			return take_int(item, (int64_t)n);
 		item->kind = MP_UINT;
@@ -88,11 +96,18 @@ static int next_sized(struct mp_reader *r, unsigned char format, struct mp_item 
 		return take_int(item, (int32_t)n);
 	case 0xd3:
 		return take_int(item, (int64_t)n);
-	case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
+	case 0xd4:
+	case 0xd5:
+	case 0xd6:
+	case 0xd7:
+	case 0xd8:
 		return take_ext(r, (size_t)1 << (format - 0xd4), item);
-	case 0xd9: case 0xda: case 0xdb:
+	case 0xd9:
+	case 0xda:
+	case 0xdb:
 		return take_bytes(r, MP_STRING, (size_t)n, item);
-	case 0xdc: case 0xdd:
+	case 0xdc:
+	case 0xdd:
 		return take_container(r, MP_ARRAY, (size_t)n, item);
 	default:
 		return take_container(r, MP_MAP, (size_t)n, item);
@@ -120,7 +135,8 @@ int mp_next(struct mp_reader *r, struct mp_item *item)
 		return 1;
 	case 0xc1: /* never used */
 		return -1;
-	case 0xc2: case 0xc3:
+	case 0xc2:
+	case 0xc3:
 		item->kind = MP_BOOL;
 		item->boolean = format == 0xc3;
 		return 1;

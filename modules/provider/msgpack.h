@@ -26,7 +26,7 @@ struct mp_item {
 	double real;
 	const char *data; /* MP_STRING, MP_BINARY, MP_EXT */
 	size_t len;
-	size_t count;     /* MP_ARRAY: elements; MP_MAP: pairs */
+	size_t count; /* MP_ARRAY: elements; MP_MAP: pairs */
 	int ext_type;
 };
 

@@ -1,4 +1,5 @@
---- A provider as a program that Terraform starts: the handshake of HashiCorp's plugin protocol over stdout, and TLS with
+--- A provider as a program that Terraform starts: the handshake of HashiCorp's plugin protocol over stdout, and TLS
+--- with
 --- certificates that both sides made for this one run (AutoMTLS).
 local error_object = require "ws.error"
 local provider = require "ws.provider"
@@ -17,7 +18,8 @@ local CONNECT_SECONDS = 60
 
 local function check_environment()
   if os.getenv(COOKIE_NAME) ~= COOKIE then
-    return nil, error_object.new { kind = "invalid", message = "this is a plugin that Terraform starts, not a program for people",
+    return nil, error_object.new { kind = "invalid",
+      message = "this is a plugin that Terraform starts, not a program for people",
       hint = "`wsrun sandbox shell` gives a shell in which terraform uses the sandbox's provider" }
   end
   local versions = os.getenv "PLUGIN_PROTOCOL_VERSIONS" or "6"

@@ -22,9 +22,9 @@
 struct server {
 	struct grpc_server *grpc; /* NULL when closed */
 	struct close_op *closer;
-	struct server *next;      /* in open_servers */
-	lua_State *L;             /* the main coroutine */
-	int event;                /* registry reference */
+	struct server *next; /* in open_servers */
+	lua_State *L;        /* the main coroutine */
+	int event;           /* registry reference */
 };
 
 struct call {
@@ -124,8 +124,8 @@ static void forget_call(struct server *server, struct grpc_stream *s)
 	lua_rawsetp(server->L, LUA_REGISTRYINDEX, call);
 }
 
-static void on_request(void *arg, uint64_t connection, struct grpc_stream *s, const char *path, const char *message,
-	size_t len)
+static void on_request(
+	void *arg, uint64_t connection, struct grpc_stream *s, const char *path, const char *message, size_t len)
 {
 	struct event e = {arg, "request", connection, s, path, message, len};
 	if (send_event(e) != 0) {
@@ -138,7 +138,8 @@ static void on_gone(void *arg, struct grpc_stream *s, bool replied)
 {
 	struct call *call = grpc_user(s);
 	if (!replied && call != NULL)
-		send_event((struct event){.server = arg, .name = "cancelled", .connection = call->connection, .stream = s});
+		send_event((struct event){
+			.server = arg, .name = "cancelled", .connection = call->connection, .stream = s});
 	forget_call(arg, s);
 }
 
@@ -321,8 +322,8 @@ int luaopen_ws_provider(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"identity", l_identity, WS_PURE}, {"listen", l_listen, WS_READ},
 		{"reply", l_reply, WS_PURE}, {"close", l_close, WS_PURE}, {"encode", provider_encode, WS_PURE},
-		{"decode", provider_decode, WS_PURE}, {"pack", provider_pack, WS_PURE}, {"unpack", provider_unpack, WS_PURE},
-		{"pid", l_pid, WS_READ}, {NULL, NULL, 0}};
+		{"decode", provider_decode, WS_PURE}, {"pack", provider_pack, WS_PURE},
+		{"unpack", provider_unpack, WS_PURE}, {"pid", l_pid, WS_READ}, {NULL, NULL, 0}};
 	static const struct {
 		const char *name;
 		lua_CFunction gc;

@@ -1,6 +1,7 @@
 --- Terraform providers in Lua: a server of the Terraform plugin protocol, version 6.
 ---
---- A provider is one function, `handler(method, request, connection)`. It gets each call of Terraform in a task of its own,
+--- A provider is one function, `handler(method, request, connection)`. It gets each call of Terraform in a task of
+--- its own,
 --- so it may wait; it returns the response as a table (or as encoded bytes, for a reply that never changes), or nil and
 --- an error. The fields of requests and responses are those of tfplugin6.proto, listed in messages.lua.
 ---
@@ -127,7 +128,8 @@ function M.serve(opts)
   return self
 end
 
---- Ends the server: no new connection is taken, calls that run may finish, what is left is cancelled. Removes the socket.
+--- Ends the server: no new connection is taken, calls that run may finish, what is left is cancelled. Removes the
+--- socket.
 ---@async
 ---@param opts? { grace?: number }  seconds that calls have to finish; default 5
 function Server:close(opts)

@@ -59,7 +59,8 @@ return function(test)
 
   test("malformed values are errors, never crashes", function(t)
     local of = list(object { a = STRING })
-    for _, bytes in ipairs { "\xc1", "\xdb\xff\xff\xff\xff", "\xdd\xff\xff\xff\xff", "\x91", "\x91\x81", "\x91\x81\xa1a",
+    for _, bytes in ipairs { "\xc1", "\xdb\xff\xff\xff\xff", "\xdd\xff\xff\xff\xff", "\x91", "\x91\x81",
+      "\x91\x81\xa1a",
       "\xc7\xff", "\xdf\x7f\xff\xff\xff", "\xcf\1" } do
       t:err("protocol", provider.unpack(of, bytes))
     end
@@ -75,7 +76,8 @@ return function(test)
     local plan = messages.PlanResourceChange.response
     local value = {
       planned_state = { msgpack = "\xc0" }, legacy_type_system = true, planned_private = ("p"):rep(300),
-      requires_replace = { { steps = { { attribute_name = "a" }, { element_key_int = 0 }, { element_key_string = "" } } } },
+      requires_replace = { { steps = { { attribute_name = "a" }, { element_key_int = 0 },
+        { element_key_string = "" } } } },
       diagnostics = { { severity = 1, summary = "s" }, { severity = 2, summary = "t", detail = "d" } },
     }
     local bytes = native.encode(plan, value)
@@ -91,7 +93,8 @@ return function(test)
 
   test("malformed messages are errors", function(t)
     local plan = messages.PlanResourceChange.response
-    for _, bytes in ipairs { "\10", "\10\5ab", "\x08", "\0\1", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", "\11\0", "\12\1\10",
+    for _, bytes in ipairs { "\10", "\10\5ab", "\x08", "\0\1", "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\1", "\11\0",
+      "\12\1\10",
       "\x0b", "\x2a\1a" } do
       t:err("protocol", native.decode(plan, bytes))
     end

@@ -12,61 +12,61 @@
 #include <string.h>
 #include <ws/lazy.h>
 
-#define SSL_FUNCTIONS(F)                                                                                              \
-	F(TLS_server_method)                                                                                          \
-	F(SSL_CTX_new)                                                                                                \
-	F(SSL_CTX_free)                                                                                               \
-	F(SSL_CTX_ctrl)                                                                                               \
-	F(SSL_CTX_use_PrivateKey)                                                                                     \
-	F(SSL_CTX_use_certificate)                                                                                    \
-	F(SSL_CTX_set_verify)                                                                                         \
-	F(SSL_CTX_get_cert_store)                                                                                     \
-	F(SSL_CTX_get0_param)                                                                                         \
-	F(SSL_CTX_set_alpn_select_cb)                                                                                 \
-	F(SSL_select_next_proto)                                                                                      \
-	F(SSL_new)                                                                                                    \
-	F(SSL_free)                                                                                                   \
-	F(SSL_set_bio)                                                                                                \
-	F(SSL_set_accept_state)                                                                                       \
-	F(SSL_do_handshake)                                                                                           \
-	F(SSL_is_init_finished)                                                                                       \
-	F(SSL_get_error)                                                                                              \
-	F(SSL_read)                                                                                                   \
+#define SSL_FUNCTIONS(F) \
+	F(TLS_server_method) \
+	F(SSL_CTX_new) \
+	F(SSL_CTX_free) \
+	F(SSL_CTX_ctrl) \
+	F(SSL_CTX_use_PrivateKey) \
+	F(SSL_CTX_use_certificate) \
+	F(SSL_CTX_set_verify) \
+	F(SSL_CTX_get_cert_store) \
+	F(SSL_CTX_get0_param) \
+	F(SSL_CTX_set_alpn_select_cb) \
+	F(SSL_select_next_proto) \
+	F(SSL_new) \
+	F(SSL_free) \
+	F(SSL_set_bio) \
+	F(SSL_set_accept_state) \
+	F(SSL_do_handshake) \
+	F(SSL_is_init_finished) \
+	F(SSL_get_error) \
+	F(SSL_read) \
 	F(SSL_write)
 
-#define CRYPTO_FUNCTIONS(F)                                                                                           \
-	F(BIO_new)                                                                                                    \
-	F(BIO_s_mem)                                                                                                  \
-	F(BIO_new_mem_buf)                                                                                            \
-	F(BIO_free)                                                                                                   \
-	F(BIO_read)                                                                                                   \
-	F(BIO_write)                                                                                                  \
-	F(EVP_PKEY_Q_keygen)                                                                                          \
-	F(EVP_PKEY_free)                                                                                              \
-	F(EVP_sha256)                                                                                                 \
-	F(X509_new)                                                                                                   \
-	F(X509_free)                                                                                                  \
-	F(X509_set_version)                                                                                           \
-	F(X509_get_serialNumber)                                                                                      \
-	F(ASN1_INTEGER_set)                                                                                           \
-	F(X509_getm_notBefore)                                                                                        \
-	F(X509_getm_notAfter)                                                                                         \
-	F(X509_gmtime_adj)                                                                                            \
-	F(X509_get_subject_name)                                                                                      \
-	F(X509_NAME_add_entry_by_txt)                                                                                 \
-	F(X509_set_issuer_name)                                                                                       \
-	F(X509_set_pubkey)                                                                                            \
-	F(X509V3_EXT_conf_nid)                                                                                        \
-	F(X509_add_ext)                                                                                               \
-	F(X509_EXTENSION_free)                                                                                        \
-	F(X509_sign)                                                                                                  \
-	F(i2d_X509)                                                                                                   \
-	F(CRYPTO_free)                                                                                                \
-	F(PEM_read_bio_X509)                                                                                          \
-	F(X509_STORE_add_cert)                                                                                        \
-	F(X509_VERIFY_PARAM_set_flags)                                                                                \
-	F(ERR_clear_error)                                                                                            \
-	F(ERR_get_error)                                                                                              \
+#define CRYPTO_FUNCTIONS(F) \
+	F(BIO_new) \
+	F(BIO_s_mem) \
+	F(BIO_new_mem_buf) \
+	F(BIO_free) \
+	F(BIO_read) \
+	F(BIO_write) \
+	F(EVP_PKEY_Q_keygen) \
+	F(EVP_PKEY_free) \
+	F(EVP_sha256) \
+	F(X509_new) \
+	F(X509_free) \
+	F(X509_set_version) \
+	F(X509_get_serialNumber) \
+	F(ASN1_INTEGER_set) \
+	F(X509_getm_notBefore) \
+	F(X509_getm_notAfter) \
+	F(X509_gmtime_adj) \
+	F(X509_get_subject_name) \
+	F(X509_NAME_add_entry_by_txt) \
+	F(X509_set_issuer_name) \
+	F(X509_set_pubkey) \
+	F(X509V3_EXT_conf_nid) \
+	F(X509_add_ext) \
+	F(X509_EXTENSION_free) \
+	F(X509_sign) \
+	F(i2d_X509) \
+	F(CRYPTO_free) \
+	F(PEM_read_bio_X509) \
+	F(X509_STORE_add_cert) \
+	F(X509_VERIFY_PARAM_set_flags) \
+	F(ERR_clear_error) \
+	F(ERR_get_error) \
 	F(ERR_error_string_n)
 
 WS_LAZY_TABLE(ssl, SSL_FUNCTIONS);
@@ -82,7 +82,7 @@ struct tls_identity {
 
 struct tls_session {
 	SSL *ssl;
-	BIO *in;  /* both belong to ssl */
+	BIO *in; /* both belong to ssl */
 	BIO *out;
 };
 
@@ -110,29 +110,32 @@ static X509 *make_certificate(EVP_PKEY *key)
 	if (cert == NULL)
 		return NULL;
 	X509_NAME *name = crypto.X509_get_subject_name(cert);
-	if (crypto.X509_set_version(cert, X509_VERSION_3) && crypto.ASN1_INTEGER_set(crypto.X509_get_serialNumber(cert), 1) &&
+	if (crypto.X509_set_version(cert, X509_VERSION_3) &&
+		crypto.ASN1_INTEGER_set(crypto.X509_get_serialNumber(cert), 1) &&
 		crypto.X509_gmtime_adj(crypto.X509_getm_notBefore(cert), -300) != NULL &&
 		crypto.X509_gmtime_adj(crypto.X509_getm_notAfter(cert), 10L * 365 * 86400) != NULL &&
-		crypto.X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0) &&
+		crypto.X509_NAME_add_entry_by_txt(
+			name, "CN", MBSTRING_ASC, (const unsigned char *)"localhost", -1, -1, 0) &&
 		crypto.X509_set_issuer_name(cert, name) && crypto.X509_set_pubkey(cert, key) &&
 		add_extension(cert, NID_subject_alt_name, "DNS:localhost") &&
 		add_extension(cert, NID_ext_key_usage, "serverAuth,clientAuth") &&
 		add_extension(cert, NID_key_usage, "critical,digitalSignature,keyCertSign") &&
-		add_extension(cert, NID_basic_constraints, "critical,CA:TRUE") && crypto.X509_sign(cert, key, crypto.EVP_sha256()))
+		add_extension(cert, NID_basic_constraints, "critical,CA:TRUE") &&
+		crypto.X509_sign(cert, key, crypto.EVP_sha256()))
 		return cert;
 	crypto.X509_free(cert);
 	return NULL;
 }
 
 /* HTTP/2 or nothing. */
-static int choose_protocol(SSL *s, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
-	unsigned in_len, void *arg)
+static int choose_protocol(
+	SSL *s, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len, void *arg)
 {
 	static const unsigned char protocols[] = {2, 'h', '2'};
 	(void)s;
 	(void)arg;
-	return ssl.SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, protocols, sizeof protocols, in, in_len) ==
-			       OPENSSL_NPN_NEGOTIATED
+	return ssl.SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, protocols, sizeof protocols, in,
+		       in_len) == OPENSSL_NPN_NEGOTIATED
 		       ? SSL_TLSEXT_ERR_OK
 		       : SSL_TLSEXT_ERR_ALERT_FATAL;
 }

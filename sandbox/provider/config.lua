@@ -18,12 +18,14 @@ local function text(config, name, variables)
   return from_environment(variables)
 end
 
---- The address of each API: from the provider block, then the variable that the published provider reads, then below the
+--- The address of each API: from the provider block, then the variable that the published provider reads, then below
+--- the
 --- sandbox's own address.
 local function endpoints(config, sandbox)
   local result = {}
   for service, at in pairs(rest.services) do
-    local v = text(config, at.variable:lower() .. "_custom_endpoint", { ("GOOGLE_%s_CUSTOM_ENDPOINT"):format(at.variable) })
+    local v = text(config, at.variable:lower() .. "_custom_endpoint",
+      { ("GOOGLE_%s_CUSTOM_ENDPOINT"):format(at.variable) })
       or sandbox and sandbox:gsub("/*$", "/") .. at.path
     result[service] = v
   end
@@ -43,7 +45,7 @@ function M.validate(config)
   for name, v in pairs(config) do
     if type(v) == "string" and name:find("_custom_endpoint$") and not v:find("^.*/[^/]+/$") then
       found[#found + 1] = diagnostics.error("Invalid endpoint",
-        ("%s must be an address that ends in a version and a slash, such as http://127.0.0.1:8080/compute/v1/"):format(name),
+        name .. " must be an address that ends in a version and a slash, such as http://127.0.0.1:8080/compute/v1/",
         name)
     end
   end
@@ -80,7 +82,8 @@ function M.configure(config, options)
       { "GOOGLE_PROJECT", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT" }),
     region = region and values.last(region), zone = zone and values.last(zone),
     token = text(config, "access_token", { "GOOGLE_OAUTH_ACCESS_TOKEN" }) or "sandbox",
-    default_labels = default_labels, labels_known = values.is_known(config.default_labels), attribution = attribution ~= false,
+    default_labels = default_labels, labels_known = values.is_known(config.default_labels),
+      attribution = attribution ~= false,
     endpoints = at, transport = options.transport,
     user_agent = ("wsrun-sandbox-provider/1.0 Terraform/%s"):format(options.terraform_version or "unknown"),
   }

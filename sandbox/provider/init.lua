@@ -2,7 +2,8 @@
 --- sandbox's REST services.
 ---
 --- ```lua
---- local server = assert(require "sandbox.provider".serve { socket = dir .. "/provider", endpoint = "http://127.0.0.1:8080" })
+--- local server = assert(require "sandbox.provider".serve { socket = dir .. "/provider", endpoint =
+--- "http://127.0.0.1:8080" })
 --- print(server:reattach())
 --- ```
 local error_object = require "ws.error"

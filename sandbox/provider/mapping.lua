@@ -1,6 +1,7 @@
 --- Between a resource's attributes and the JSON of its REST API.
 ---
---- Most names only change from snake_case to camelCase, and a block that may occur once is an object there. What differs
+--- Most names only change from snake_case to camelCase, and a block that may occur once is an object there. What
+--- differs
 --- is said by the resource's file: `names`, `client`, `links`, `arrays` (see resource.lua). Reading follows what is
 --- managed: a computed attribute is read always; one that is only optional is read when the state has a value for it,
 --- so that defaults which the cloud fills in make no change. An import reads everything.

@@ -6,7 +6,8 @@
 ---   path         that path, when it is another one
 ---   collection   where it is created by POST; default: `id` without its last part
 ---   create       { method = , path = , query = } where the creation differs from POST to the collection
----   update       "PATCH" (changed parts, the default), "PUT" (everything) or a function(context, planned, prior, changed)
+---   update       "PATCH" (changed parts, the default), "PUT" (everything) or a function(context, planned, prior,
+---   changed)
 ---   update_mask  true: PATCH gets `updateMask`
 ---   mutable      attributes that an update can change; all others force a replacement. Or
 ---   immutable    attributes that force a replacement; all others can change. Paths such as "settings.tier" are fine
@@ -23,7 +24,8 @@
 ---   label_attribute  the attribute that holds them, default "labels"
 ---   sent         attributes such as region that are part of the body as well, though mostly they are not
 --- and functions where data is not enough: validate, plan, replace_when, body, identify, after_create, create_with,
---- read_with, delete_with, object, state, import, prepare_import. The functions of resources/*.lua get a context: `provider` (configuration), `params` (project,
+--- read_with, delete_with, object, state, import, prepare_import. The functions of resources/*.lua get a context:
+--- `provider` (configuration), `params` (project,
 --- region, zone, location, name …), `fill(format)`, `call`, `run`.
 local error_object = require "ws.error"
 local json = require "ws.json"
@@ -50,7 +52,8 @@ local NEVER_SENT = {
 }
 
 --- Which file describes which resource types; read when the first of them is used.
-local FILES = { "compute", "loadbalancing", "instance", "network_services", "iam", "container", "storage", "pubsub", "sql",
+local FILES = { "compute", "loadbalancing", "instance", "network_services", "iam", "container", "storage", "pubsub",
+  "sql",
   "monitoring", "secretmanager", "project", "functions", "artifactregistry" }
 
 local function is_below(path, prefix)
@@ -249,7 +252,8 @@ local function to_state(spec, context, object, prior, importing)
   end
   for name in pairs(spec.located) do
     local attribute = spec.block.attributes[name]
-    if attribute and (state[name] == nil or state[name] == values.unknown) and not (spec.client[name] and not spec.id) then
+    if attribute and (state[name] == nil or state[name] == values.unknown) and not (spec.client[name]
+      and not spec.id) then
       state[name] = parameter(name, prior, context.provider)
     end
   end
@@ -336,7 +340,8 @@ local function send_update(spec, context, planned, prior, changed)
   end
   local body, mask = json.object(), {}
   for name in pairs(changed) do
-    local key = name == "effective_labels" and (spec.labels or "labels") or name == "effective_annotations" and "annotations"
+    local key = name == "effective_labels" and (spec.labels or "labels") or name == "effective_annotations"
+      and "annotations"
       or mapping.body_key(spec, name)
     if key and body[key] == nil then
       body[key] = full[key] == nil and json.null or full[key]
@@ -454,7 +459,8 @@ function M.parse_import(spec, id)
     end
     return left
   end
-  for _, form in ipairs { names, drop { project = true }, drop { project = true, region = true, zone = true, location = true } } do
+  for _, form in ipairs { names, drop { project = true }, drop { project = true, region = true, zone = true,
+    location = true } } do
     if #form == #parts then
       local state = {}
       for i, name in ipairs(form) do state[name] = parts[i] end

@@ -132,7 +132,8 @@ end
 --- For each kind of operation: where it is polled, whether it is finished, and how it says that it failed.
 local kinds = {
   compute = {
-    path = function(o, params) return ("projects/%s/%s/operations/%s"):format(params.project, compute_place(o), o.name) end,
+    path = function(o, params) return ("projects/%s/%s/operations/%s"):format(params.project, compute_place(o),
+      o.name) end,
     done = function(o) return o.status == "DONE" end,
     failure = function(o) return o.error and o.error.errors and o.error.errors[1] and o.error.errors[1].message end,
   },

@@ -1,4 +1,5 @@
---- Checks of a configuration that the schema alone does not make: values of enumerations, and arguments that exclude each
+--- Checks of a configuration that the schema alone does not make: values of enumerations, and arguments that exclude
+--- each
 --- other. Terraform itself has checked names, types and required arguments by then.
 local diagnostics = require "sandbox.provider.diagnostics"
 local values = require "sandbox.provider.values"

@@ -10,7 +10,8 @@ local function reply(status, value)
 end
 
 local function not_found(path)
-  return reply(404, { error = { code = 404, message = path .. " was not found", errors = { { reason = "notFound" } } } })
+  return reply(404, { error = { code = 404, message = path .. " was not found",
+    errors = { { reason = "notFound" } } } })
 end
 
 --- Makes a cloud.
@@ -34,7 +35,8 @@ function M.new(opts)
     local name = path:match("/operations/([^/]+)$")
     if name then
       local finished = require "ws.engine".native.monotonic() >= cloud.operations[name]
-      return reply(200, { name = name, status = finished and "DONE" or "RUNNING", region = path:match("/regions/([^/]+)/") })
+      return reply(200, { name = name, status = finished and "DONE" or "RUNNING",
+        region = path:match("/regions/([^/]+)/") })
     end
     local object = cloud.objects[path]
     return object and reply(200, object) or not_found(path)
@@ -42,7 +44,8 @@ function M.new(opts)
 
   function methods.POST(path, body)
     local target = path .. "/" .. body.name
-    if cloud.objects[target] then return reply(409, { error = { code = 409, message = target .. " already exists" } }) end
+    if cloud.objects[target] then return reply(409, { error = { code = 409,
+      message = target .. " already exists" } }) end
     cloud.serial = cloud.serial + 1
     body.id = tostring(1000 + cloud.serial)
     body.selfLink = "https://www.googleapis.com/compute/v1/" .. target

@@ -20,13 +20,17 @@ end
 return function(test)
   test("names, types and required arguments are those of the real schema", function(t)
     local w = world.in_memory(t, "")
-    refused(t, w, 'resource "google_compute_network" "a" {\n  nam = "x"\n}\n', 14, "Unsupported argument", 'named "nam"')
-    refused(t, w, 'resource "google_compute_network" "a" {\n  name = "x"\n  mtu = "big"\n}\n', 16, "a number is required")
+    refused(t, w, 'resource "google_compute_network" "a" {\n  nam = "x"\n}\n', 14, "Unsupported argument",
+      'named "nam"')
+    refused(t, w, 'resource "google_compute_network" "a" {\n  name = "x"\n  mtu = "big"\n}\n', 16,
+      "a number is required")
     refused(t, w, 'resource "google_compute_network" "a" {\n}\n', 14, '"name" is required')
-    refused(t, w, 'resource "google_compute_network" "a" {\n  name = "x"\n  rules {}\n}\n', 16, "Unsupported block type")
+    refused(t, w, 'resource "google_compute_network" "a" {\n  name = "x"\n  rules {}\n}\n', 16,
+      "Unsupported block type")
     refused(t, w, 'resource "google_compute_netwrk" "a" {\n}\n', 14, "Invalid resource type")
     refused(t, w, 'resource "google_compute_firewall" "a" {\n  name = "x"\n  network = "n"\n  log_config {\n'
-      .. '    metadata = "a"\n  }\n  log_config {\n    metadata = "b"\n  }\n  allow {\n    protocol = "tcp"\n  }\n}\n', nil,
+      .. '    metadata = "a"\n  }\n  log_config {\n    metadata = "b"\n  }\n  allow {\n    protocol = "tcp"\n  }\n}\n',
+        nil,
       "Too many log_config blocks")
   end)
 
@@ -36,11 +40,14 @@ return function(test)
       "expected routing_mode to be one of REGIONAL, GLOBAL, got LOCAL")
     refused(t, w, 'resource "google_compute_network" "a" {\n  name = "Upper"\n}\n', 15, '"Upper" is not a valid name')
     refused(t, w, 'resource "google_compute_router_nat" "a" {\n  name = "x"\n  router = "r"\n'
-      .. '  source_subnetwork_ip_ranges_to_nat = "LIST_OF_SUBNETWORKS"\n  log_config {\n    enable = true\n    filter = "SOME"\n'
+      .. '  source_subnetwork_ip_ranges_to_nat = "LIST_OF_SUBNETWORKS"\n'
+      .. '  log_config {\n    enable = true\n    filter = "SOME"\n'
       .. '  }\n}\n', 20, "expected filter to be one of ERRORS_ONLY")
     local firewall = 'resource "google_compute_firewall" "a" {\n  name = "x"\n  network = "n"\n%s}\n'
     refused(t, w, firewall:format "", 14, "exactly one of allow, deny must be specified, 0 are")
-    refused(t, w, firewall:format '  source_tags = ["a"]\n  source_service_accounts = ["b"]\n  allow {\n    protocol = "tcp"\n  }\n',
+    refused(t, w,
+      firewall:format('  source_tags = ["a"]\n  source_service_accounts = ["b"]\n'
+        .. '  allow {\n    protocol = "tcp"\n  }\n'),
       18, "conflicts with")
     refused(t, w, 'resource "google_service_account" "a" {\n  account_id = "short"\n}\n', 15, "6 to 30")
     refused(t, w, 'resource "google_monitoring_dashboard" "a" {\n  dashboard_json = "{"\n}\n', 15, "is not JSON")

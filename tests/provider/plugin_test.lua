@@ -26,7 +26,8 @@ local function plugin_world(t, env)
   end })
   t:defer(function() http:close() end)
   local bin = t:tmpdir()
-  assert(fs.write(bin .. "/terraform-provider-google", ("#!/bin/sh\nexec '%s' provider\n"):format(WSRUN), { mode = 448 }))
+  assert(fs.write(bin .. "/terraform-provider-google", ("#!/bin/sh\nexec '%s' provider\n"):format(WSRUN),
+    { mode = 448 }))
   assert(fs.write(bin .. "/cli.tfrc", ([[
 provider_installation {
   dev_overrides {
@@ -58,7 +59,8 @@ return function(test)
       t:eq(w.run("plan", "-detailed-exitcode"), 0)
       t:has(w.ok("destroy", "-auto-approve", "-no-color"), "1 destroyed")
       for _, name in ipairs(assert(fs.list(w.bin))) do
-        t:ok(not tostring(type(name) == "table" and name.name or name):find("wsrun-plugin", 1, true), "a socket is left")
+        t:ok(not tostring(type(name) == "table" and name.name or name):find("wsrun-plugin", 1, true),
+          "a socket is left")
       end
     end
   end)
@@ -129,7 +131,8 @@ return function(method, request)
   return {}
 end
 ]]))
-    assert(fs.write(dir .. "/terraform-provider-own", ("#!/bin/sh\nexec '%s' provider '%s/words.lua'\n"):format(WSRUN, dir),
+    assert(fs.write(dir .. "/terraform-provider-own", ("#!/bin/sh\nexec '%s' provider '%s/words.lua'\n"):format(WSRUN,
+      dir),
       { mode = 448 }))
     assert(fs.write(dir .. "/cli.tfrc", ('provider_installation {\n  dev_overrides {\n    "local/own" = "%s"\n  }\n}\n')
       :format(dir)))

@@ -26,7 +26,8 @@ provider "google" {
 --- The variables that keep terraform to itself.
 local function environment(dir)
   return {
-    TF_CLI_CONFIG_FILE = "/dev/null", TF_DATA_DIR = dir .. "/.terraform", CHECKPOINT_DISABLE = "1", TF_IN_AUTOMATION = "1",
+    TF_CLI_CONFIG_FILE = "/dev/null", TF_DATA_DIR = dir .. "/.terraform", CHECKPOINT_DISABLE = "1",
+      TF_IN_AUTOMATION = "1",
     TF_LOG = false, TF_WORKSPACE = false, TF_REATTACH_PROVIDERS = false, GOOGLE_PROJECT = false, GOOGLE_REGION = false,
     GOOGLE_COMPUTE_CUSTOM_ENDPOINT = false, WSRUN_SANDBOX = false,
   }

@@ -48,7 +48,8 @@ M.resources = {
     service = "compute",
     id = GLOBAL .. "networks/{name}",
     mutable = { "routing_mode", "mtu", "delete_default_routes_on_create", "network_firewall_policy_enforcement_order",
-      "bgp_always_compare_med", "bgp_best_path_selection_mode", "bgp_inter_region_cost", "delete_bgp_always_compare_med" },
+      "bgp_always_compare_med", "bgp_best_path_selection_mode", "bgp_inter_region_cost",
+        "delete_bgp_always_compare_med" },
     client = { "delete_default_routes_on_create", "delete_bgp_always_compare_med" },
     names = {
       routing_mode = "routingConfig.routingMode", numeric_id = "id", network_id = "id", gateway_ipv4 = "gatewayIPv4",
@@ -67,8 +68,10 @@ M.resources = {
   google_compute_subnetwork = {
     service = "compute",
     id = REGIONAL .. "subnetworks/{name}",
-    mutable = { "ip_cidr_range", "private_ip_google_access", "private_ipv6_google_access", "secondary_ip_range", "log_config",
-      "role", "stack_type", "ipv6_access_type", "send_secondary_ip_range_if_empty", "allow_subnet_cidr_routes_overlap" },
+    mutable = { "ip_cidr_range", "private_ip_google_access", "private_ipv6_google_access", "secondary_ip_range",
+      "log_config",
+      "role", "stack_type", "ipv6_access_type", "send_secondary_ip_range_if_empty",
+        "allow_subnet_cidr_routes_overlap" },
     client = { "send_secondary_ip_range_if_empty" },
     names = { subnetwork_id = "id", secondary_ip_range = "secondaryIpRanges" },
     links = { network = "global/networks" },
@@ -77,7 +80,8 @@ M.resources = {
     body = log_when_configured,
     replace_when = function(planned, prior)
       local old, new = prefix_length(prior.ip_cidr_range), prefix_length(planned.ip_cidr_range)
-      if planned.ip_cidr_range ~= prior.ip_cidr_range and not (old and new and new < old) then return { "ip_cidr_range" } end
+      if planned.ip_cidr_range ~= prior.ip_cidr_range and not (old and new
+        and new < old) then return { "ip_cidr_range" } end
     end,
     actions = {
       { fields = { "ip_cidr_range" }, run = function(context, planned)
@@ -102,7 +106,8 @@ M.resources = {
   google_compute_firewall = {
     service = "compute",
     id = GLOBAL .. "firewalls/{name}",
-    mutable = { "allow", "deny", "description", "destination_ranges", "disabled", "log_config", "priority", "source_ranges",
+    mutable = { "allow", "deny", "description", "destination_ranges", "disabled", "log_config", "priority",
+      "source_ranges",
       "source_service_accounts", "source_tags", "target_service_accounts", "target_tags", "enable_logging" },
     client = { "enable_logging" },
     null = { "enable_logging" },
@@ -193,16 +198,19 @@ end
 M.resources.google_compute_router_nat = {
   service = "compute",
   id = "{project}/{region}/{router}/{name}",
-  mutable = { "auto_network_tier", "drain_nat_ips", "enable_dynamic_port_allocation", "enable_endpoint_independent_mapping",
+  mutable = { "auto_network_tier", "drain_nat_ips", "enable_dynamic_port_allocation",
+    "enable_endpoint_independent_mapping",
     "icmp_idle_timeout_sec", "log_config", "max_ports_per_vm", "min_ports_per_vm", "nat_ip_allocate_option", "nat_ips",
-    "rules", "source_subnetwork_ip_ranges_to_nat", "source_subnetwork_ip_ranges_to_nat64", "subnetwork", "nat64_subnetwork",
+    "rules", "source_subnetwork_ip_ranges_to_nat", "source_subnetwork_ip_ranges_to_nat64", "subnetwork",
+      "nat64_subnetwork",
     "tcp_established_idle_timeout_sec", "tcp_time_wait_timeout_sec", "tcp_transitory_idle_timeout_sec",
     "udp_idle_timeout_sec" },
   client = { "router", "initial_nat_ips" },
   names = { subnetwork = "subnetworks", nat64_subnetwork = "nat64Subnetworks" },
   links = { nat_ips = "regions/{region}/addresses", drain_nat_ips = "regions/{region}/addresses",
     ["subnetwork.name"] = "regions/{region}/subnetworks" },
-  defaults = { icmp_idle_timeout_sec = 30, tcp_established_idle_timeout_sec = 1200, tcp_transitory_idle_timeout_sec = 30,
+  defaults = { icmp_idle_timeout_sec = 30, tcp_established_idle_timeout_sec = 1200,
+    tcp_transitory_idle_timeout_sec = 30,
     tcp_time_wait_timeout_sec = 120, udp_idle_timeout_sec = 30, type = "PUBLIC" },
   enums = {
     nat_ip_allocate_option = { "MANUAL_ONLY", "AUTO_ONLY" },

@@ -41,7 +41,8 @@ local cluster_names = node_names({
   service_external_ips_config = "networkConfig.serviceExternalIpsConfig",
   network_performance_config = "networkConfig.networkPerformanceConfig",
   enable_autopilot = "autopilot.enabled", enable_shielded_nodes = "shieldedNodes.enabled",
-  enable_legacy_abac = "legacyAbac.enabled", enable_tpu = "enableTpu", enable_kubernetes_alpha = "enableKubernetesAlpha",
+  enable_legacy_abac = "legacyAbac.enabled", enable_tpu = "enableTpu",
+    enable_kubernetes_alpha = "enableKubernetesAlpha",
   ["addons_config.cloudrun_config"] = "cloudRunConfig",
   ["logging_config.enable_components"] = "componentConfig.enableComponents",
   ["monitoring_config.enable_components"] = "componentConfig.enableComponents",
@@ -70,7 +71,8 @@ local DESIRED = {
   gateway_api_config = "desiredGatewayApiConfig", dns_config = "desiredDnsConfig",
   default_snat_status = "desiredDefaultSnatStatus", identity_service_config = "desiredIdentityServiceConfig",
   mesh_certificates = "desiredMeshCertificates", service_external_ips_config = "desiredServiceExternalIpsConfig",
-  authenticator_groups_config = "desiredAuthenticatorGroupsConfig", private_cluster_config = "desiredPrivateClusterConfig",
+  authenticator_groups_config = "desiredAuthenticatorGroupsConfig",
+    private_cluster_config = "desiredPrivateClusterConfig",
   logging_service = "desiredLoggingService", monitoring_service = "desiredMonitoringService",
   node_version = "desiredNodeVersion", secret_manager_config = "desiredSecretManagerConfig",
   resource_usage_export_config = "desiredResourceUsageExportConfig", fleet = "desiredFleet",
@@ -151,13 +153,15 @@ local cluster = {
       if config.initial_node_count == nil then planned.initial_node_count = prior.initial_node_count end
       if values.is_zero(config.node_config) then planned.node_config = prior.node_config end
       local version = planned.min_master_version
-      if type(version) == "string" and version ~= prior.min_master_version then planned.master_version = values.unknown end
+      if type(version) == "string"
+        and version ~= prior.min_master_version then planned.master_version = values.unknown end
     end
   end,
   body = function(body, planned, context)
     local mapping, resource = require "sandbox.provider.mapping", require "sandbox.provider.resource"
     local spec = resource.get "google_container_cluster"
-    local open = setmetatable({ client = setmetatable({ node_config = false }, { __index = spec.client }) }, { __index = spec })
+    local open = setmetatable({ client = setmetatable({ node_config = false }, { __index = spec.client }) },
+      { __index = spec })
     body.nodeConfig = mapping.body(open, { node_config = planned.node_config }, context).nodeConfig
     body.initialNodeCount = planned.initial_node_count
     body.initialClusterVersion = planned.min_master_version
@@ -174,7 +178,8 @@ local cluster = {
   actions = {
     { fields = { "effective_labels" }, run = function(context, planned, prior)
       return context.run("POST", "container", context.fill(CLUSTER) .. ":setResourceLabels",
-        { body = { resourceLabels = json.object(planned.effective_labels), labelFingerprint = prior.label_fingerprint } })
+        { body = { resourceLabels = json.object(planned.effective_labels),
+          labelFingerprint = prior.label_fingerprint } })
     end },
     { fields = { "min_master_version" }, run = function(context, planned)
       if not planned.min_master_version then return true end
@@ -242,7 +247,8 @@ local function pool_body(planned, context)
 end
 
 local function put_pool(context, body)
-  return context.lock("cluster " .. context.fill("projects/{project}/locations/{location}/clusters/{cluster}"), function()
+  return context.lock("cluster " .. context.fill("projects/{project}/locations/{location}/clusters/{cluster}"),
+    function()
     return context.run("PUT", "container", context.fill(POOL), { body = body })
   end)
 end
@@ -264,7 +270,8 @@ local function change_nodes(context, planned, prior)
     if not values.equal(block.attributes[name], old[name], new[name]) then
       local value = body[api == "loggingConfig" and "loggingVariant" or api]
       local wrap = NODE_WRAPS[api]
-      if wrap then value = { [wrap] = value == nil and (name == "labels" and json.object() or json.array {}) or value } end
+      if wrap then value = { [wrap] = value == nil and (name == "labels" and json.object() or json.array {})
+        or value } end
       if api == "loggingConfig" then value = { variantConfig = { variant = value } } end
       local ok, err = put_pool(context, { [api] = value })
       if not ok then return nil, err end
@@ -300,7 +307,8 @@ local node_pool = {
     "node_drain_config", "ignore_node_count_changes" },
   immutable = {
     "node_config.service_account", "node_config.oauth_scopes", "node_config.preemptible", "node_config.spot",
-    "node_config.metadata", "node_config.local_ssd_count", "node_config.guest_accelerator", "node_config.min_cpu_platform",
+    "node_config.metadata", "node_config.local_ssd_count", "node_config.guest_accelerator",
+      "node_config.min_cpu_platform",
     "node_config.shielded_instance_config", "node_config.boot_disk_kms_key", "node_config.node_group",
     "node_config.sandbox_config", "network_config.pod_range", "network_config.create_pod_range",
     "network_config.pod_ipv4_cidr_block",
@@ -337,7 +345,8 @@ local node_pool = {
     return { nodePool = body }
   end,
   create_with = function(context, _, body)
-    return context.lock("cluster " .. context.fill("projects/{project}/locations/{location}/clusters/{cluster}"), function()
+    return context.lock("cluster " .. context.fill("projects/{project}/locations/{location}/clusters/{cluster}"),
+      function()
       return context.run("POST", "container",
         context.fill("projects/{project}/locations/{location}/clusters/{cluster}/nodePools"), { body = body,
           retry_conflict = true })
@@ -352,7 +361,8 @@ local node_pool = {
           desiredNodePoolAutoscaling = autoscaling or { enabled = false } } } })
     end },
     { fields = { "node_count" }, run = function(context, planned)
-      return context.run("POST", "container", context.fill(POOL) .. ":setSize", { body = { nodeCount = planned.node_count } })
+      return context.run("POST", "container", context.fill(POOL) .. ":setSize",
+        { body = { nodeCount = planned.node_count } })
     end },
     { fields = { "management" }, run = function(context, planned)
       return context.run("POST", "container", context.fill(POOL) .. ":setManagement",

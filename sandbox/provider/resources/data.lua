@@ -49,7 +49,8 @@ local function client_config(context)
 end
 
 local function engine_versions(context, config)
-  local config_of, err = context.call("GET", "container", context.fill("projects/{project}/locations/{location}/serverConfig"))
+  local config_of, err = context.call("GET", "container",
+    context.fill("projects/{project}/locations/{location}/serverConfig"))
   if not config_of then return nil, err end
   local default, latest = {}, {}
   for _, channel in ipairs(config_of.channels or {}) do
@@ -93,11 +94,14 @@ local function image(context, config)
   if not found then return nil, err end
   return {
     id = values.tail(found.selfLink), name = found.name, self_link = found.selfLink, family = found.family,
-    description = found.description, disk_size_gb = tonumber(found.diskSizeGb), archive_size_bytes = tonumber(found.archiveSizeBytes),
-    image_id = found.id, creation_timestamp = found.creationTimestamp, status = found.status, licenses = found.licenses or {},
+    description = found.description, disk_size_gb = tonumber(found.diskSizeGb),
+      archive_size_bytes = tonumber(found.archiveSizeBytes),
+    image_id = found.id, creation_timestamp = found.creationTimestamp, status = found.status,
+      licenses = found.licenses or {},
     labels = found.labels or {}, label_fingerprint = found.labelFingerprint, source_disk = found.sourceDisk,
     source_disk_id = found.sourceDiskId, source_image_id = found.sourceImageId,
-    project = config.project or context.provider.project, image_encryption_key_sha256 = "", source_disk_encryption_key_sha256 = "",
+    project = config.project or context.provider.project, image_encryption_key_sha256 = "",
+      source_disk_encryption_key_sha256 = "",
   }
 end
 
@@ -123,8 +127,10 @@ local function service_account(context, config)
     or ("%s@%s.iam.gserviceaccount.com"):format(values.last(id), context.params.project)
   local found, err = context.call("GET", "iam", "projects/-/serviceAccounts/" .. email)
   if not found then return nil, err end
-  return { id = found.name, name = found.name, email = found.email, unique_id = found.uniqueId, project = found.projectId,
-    display_name = found.displayName or "", disabled = found.disabled == true, member = "serviceAccount:" .. found.email }
+  return { id = found.name, name = found.name, email = found.email, unique_id = found.uniqueId,
+    project = found.projectId,
+    display_name = found.displayName or "", disabled = found.disabled == true,
+      member = "serviceAccount:" .. found.email }
 end
 
 return {

@@ -31,7 +31,8 @@ local service_account = {
     return context.call("POST", "iam", context.fill(ACCOUNT) .. ":disable", { body = {} })
   end,
   actions = { { fields = { "disabled" }, run = function(context, planned)
-    return context.call("POST", "iam", context.fill(ACCOUNT) .. (planned.disabled and ":disable" or ":enable"), { body = {} })
+    return context.call("POST", "iam", context.fill(ACCOUNT) .. (planned.disabled and ":disable" or ":enable"),
+      { body = {} })
   end } },
   update = function(context, planned, _, changed)
     local account, mask = {}, {}
@@ -101,7 +102,8 @@ local function get_policy(context, target, v)
   if target.bare then
     return context.call("GET", target.service, path .. "/iam", { query = { optionsRequestedPolicyVersion = 3 } })
   elseif target.service == "pubsub" then
-    return context.call("GET", target.service, path .. ":getIamPolicy", { query = { ["options.requestedPolicyVersion"] = 3 } })
+    return context.call("GET", target.service, path .. ":getIamPolicy",
+      { query = { ["options.requestedPolicyVersion"] = 3 } })
   end
   return context.call("POST", target.service, path .. ":getIamPolicy",
     { query = target.query, body = { options = { requestedPolicyVersion = 3 } } })

@@ -7,11 +7,13 @@ local SELF = "projects/{project}/zones/{zone}/instances/{name}"
 
 --- Short names of OAuth scopes that the published provider knows.
 local SCOPES = {
-  ["cloud-platform"] = "cloud-platform", ["storage-ro"] = "devstorage.read_only", ["storage-rw"] = "devstorage.read_write",
+  ["cloud-platform"] = "cloud-platform", ["storage-ro"] = "devstorage.read_only",
+    ["storage-rw"] = "devstorage.read_write",
   ["storage-full"] = "devstorage.full_control", ["logging-write"] = "logging.write", ["monitoring"] = "monitoring",
   ["monitoring-write"] = "monitoring.write", ["monitoring-read"] = "monitoring.read", ["pubsub"] = "pubsub",
   ["sql-admin"] = "sqlservice.admin", ["compute-ro"] = "compute.readonly", ["compute-rw"] = "compute",
-  ["service-control"] = "servicecontrol", ["service-management"] = "service.management.readonly", ["trace"] = "trace.append",
+  ["service-control"] = "servicecontrol", ["service-management"] = "service.management.readonly",
+    ["trace"] = "trace.append",
   ["userinfo-email"] = "userinfo.email", ["datastore"] = "datastore", ["bigquery"] = "bigquery",
 }
 
@@ -124,7 +126,8 @@ local function read_boot_disk(context, object, prior)
   if params.resource_policies == values.unknown then params.resource_policies = {} end
   local result = values.copy(before)
   result.initialize_params = { params }
-  result.source = type(before.source) == "string" and values.same_reference(before.source, found.source) and before.source
+  result.source = type(before.source) == "string" and values.same_reference(before.source,
+    found.source) and before.source
     or found.source
   result.device_name = found.deviceName or before.device_name
   result.auto_delete, result.mode = found.autoDelete ~= false, found.mode or "READ_WRITE"
@@ -171,7 +174,8 @@ local instance = {
     can_ip_forward = false, ["scheduling.automatic_restart"] = true, ["scheduling.preemptible"] = false,
     ["shielded_instance_config.enable_vtpm"] = true, ["shielded_instance_config.enable_integrity_monitoring"] = true },
   computed_blocks = { "scheduling" },
-  null = { "boot_disk.disk_encryption_key_sha256", "boot_disk.kms_key_self_link", "boot_disk.initialize_params.snapshot",
+  null = { "boot_disk.disk_encryption_key_sha256", "boot_disk.kms_key_self_link",
+    "boot_disk.initialize_params.snapshot",
     "boot_disk.initialize_params.architecture" },
   patterns = { name = { "^[a-z][a-z0-9-]*$", "lower case letters, digits and dashes, beginning with a letter" } },
   enums = {
@@ -181,7 +185,8 @@ local instance = {
   },
   plan = function(planned)
     for _, account in ipairs(type(planned.service_account) == "table" and planned.service_account or {}) do
-      for i, name in ipairs(type(account.scopes) == "table" and account.scopes or {}) do account.scopes[i] = scope(name) end
+      for i, name in ipairs(type(account.scopes) == "table" and account.scopes
+        or {}) do account.scopes[i] = scope(name) end
     end
   end,
   body = function(body, planned, context)
@@ -197,7 +202,8 @@ local instance = {
     { fields = { "metadata", "metadata_startup_script" }, run = function(context, planned)
       local now, err = context.call("GET", "compute", context.fill(SELF))
       if not now then return nil, err end
-      return post(context, "setMetadata", { items = metadata_of(planned), fingerprint = (now.metadata or {}).fingerprint })
+      return post(context, "setMetadata", { items = metadata_of(planned),
+        fingerprint = (now.metadata or {}).fingerprint })
     end },
     { fields = { "tags" }, run = function(context, planned)
       local now, err = context.call("GET", "compute", context.fill(SELF))
@@ -240,7 +246,8 @@ local instance = {
         local had, has = (before.access_config or {})[1], (interface.access_config or {})[1]
         local nic = before.name or "nic0"
         if had and not has then
-          local ok, err = post(context, "deleteAccessConfig", nil, { accessConfig = "external-nat", networkInterface = nic })
+          local ok, err = post(context, "deleteAccessConfig", nil, { accessConfig = "external-nat",
+            networkInterface = nic })
           if not ok then return nil, err end
         elseif has and not had then
           local ok, err = post(context, "addAccessConfig", { type = "ONE_TO_ONE_NAT", natIP = known(has.nat_ip) },

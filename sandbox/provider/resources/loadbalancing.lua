@@ -1,4 +1,5 @@
---- Load balancers: health checks, backends, URL maps, proxies, certificates, forwarding rules, endpoint groups, policies.
+--- Load balancers: health checks, backends, URL maps, proxies, certificates, forwarding rules, endpoint groups,
+--- policies.
 local json = require "ws.json"
 local with_set_labels = require "sandbox.provider.resources.compute".with_set_labels
 
@@ -33,7 +34,8 @@ end
 local function set_security_policy(context, planned)
   local policy = planned.security_policy
   return context.run("POST", "compute", context.fill(GLOBAL .. "backendServices/{name}/setSecurityPolicy"),
-    { body = { securityPolicy = policy and policy ~= "" and reference(context, policy, "global/securityPolicies") or json.null } })
+    { body = { securityPolicy = policy and policy ~= "" and reference(context, policy,
+      "global/securityPolicies") or json.null } })
 end
 
 local URL_MAP_LINKS = {}
@@ -72,15 +74,18 @@ end
 
 local function https_proxy()
   local spec, path = proxy("targetHttpsProxies", {
-    mutable = { "ssl_certificates", "ssl_policy", "quic_override", "certificate_map", "certificate_manager_certificates" },
+    mutable = { "ssl_certificates", "ssl_policy", "quic_override", "certificate_map",
+      "certificate_manager_certificates" },
     client = { "certificate_manager_certificates" },
-    links = { url_map = "global/urlMaps", ssl_certificates = "global/sslCertificates", ssl_policy = "global/sslPolicies" },
+    links = { url_map = "global/urlMaps", ssl_certificates = "global/sslCertificates",
+      ssl_policy = "global/sslPolicies" },
     defaults = { quic_override = "NONE" },
     enums = { quic_override = { "NONE", "ENABLE", "DISABLE" } },
   })
   table.insert(spec.actions, action({ "ssl_certificates" }, path .. "setSslCertificates", function(planned, context)
     local list = json.array {}
-    for i, name in ipairs(planned.ssl_certificates or {}) do list[i] = reference(context, name, "global/sslCertificates") end
+    for i, name in ipairs(planned.ssl_certificates or {}) do list[i] = reference(context, name,
+      "global/sslCertificates") end
     return { sslCertificates = list }
   end))
   return spec
@@ -128,7 +133,8 @@ return {
     update = "PUT",
     client = { "security_policy", "iap.oauth2_client_secret", "iap.oauth2_client_secret_wo",
       "iap.oauth2_client_secret_wo_version", "iap.oauth2_client_id_wo", "iap.oauth2_client_id_wo_version" },
-    names = { backend = "backends", enable_cdn = "enableCDN", generated_id = "id", ["iap.oauth2_client_id"] = "oauth2ClientId",
+    names = { backend = "backends", enable_cdn = "enableCDN", generated_id = "id",
+      ["iap.oauth2_client_id"] = "oauth2ClientId",
       custom_metrics = "customMetrics" },
     links = { health_checks = "global/healthChecks" },
     defaults = { load_balancing_scheme = "EXTERNAL", connection_draining_timeout_sec = 300,
@@ -282,7 +288,8 @@ return {
   google_compute_security_policy = with_set_labels {
     service = "compute",
     id = GLOBAL .. "securityPolicies/{name}",
-    mutable = { "description", "rule", "adaptive_protection_config", "advanced_options_config", "recaptcha_options_config" },
+    mutable = { "description", "rule", "adaptive_protection_config", "advanced_options_config",
+      "recaptcha_options_config" },
     names = {
       rule = "rules", adaptive_protection_config = "adaptiveProtectionConfig",
       ["adaptive_protection_config.layer_7_ddos_defense_config"] = "layer7DdosDefenseConfig",

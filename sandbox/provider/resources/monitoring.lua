@@ -25,7 +25,8 @@ local alert_policy = resource({
   update_mask = true,
   defaults = { enabled = true, ["documentation.mime_type"] = "text/markdown" },
   enums = { combiner = { "AND", "OR", "AND_WITH_MATCHING_RESOURCE" }, severity = { "CRITICAL", "ERROR", "WARNING" },
-    ["conditions.condition_threshold.comparison"] = { "COMPARISON_GT", "COMPARISON_GE", "COMPARISON_LT", "COMPARISON_LE",
+    ["conditions.condition_threshold.comparison"] = { "COMPARISON_GT", "COMPARISON_GE", "COMPARISON_LT",
+      "COMPARISON_LE",
       "COMPARISON_EQ", "COMPARISON_NE" } },
   names = { ["conditions.condition_matched_log.label_extractors"] = "labelExtractors" },
   body = function(body, planned)
@@ -101,7 +102,8 @@ local dashboard = {
     if type(config.dashboard_json) ~= "string" then return end
     local value, err = json.decode(config.dashboard_json)
     if type(value) ~= "table" then
-      return { require "sandbox.provider.diagnostics".error("dashboard_json is not JSON", tostring(err), "dashboard_json") }
+      return { require "sandbox.provider.diagnostics".error("dashboard_json is not JSON", tostring(err),
+        "dashboard_json") }
     end
   end,
   create_with = function(context, planned)

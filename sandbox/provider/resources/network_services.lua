@@ -36,7 +36,8 @@ local service_networking_connection = {
     local network, err = numbered_network(context, planned.network)
     if not network then return nil, err end
     return context.run("POST", "servicenetworking", connections(planned),
-      { body = { network = network, reservedPeeringRanges = json.array(values.copy(planned.reserved_peering_ranges)) } })
+      { body = { network = network,
+        reservedPeeringRanges = json.array(values.copy(planned.reserved_peering_ranges)) } })
   end,
   read_with = read_connection,
   update = function(context, planned)

@@ -9,7 +9,8 @@ local function is_enabled(context, prior)
   local token
   repeat
     local list, err = context.call("GET", "serviceusage", context.fill("projects/{project}/services"),
-      { query = { filter = "state:ENABLED", fields = "services/name,nextPageToken", pageSize = 200, pageToken = token } })
+      { query = { filter = "state:ENABLED", fields = "services/name,nextPageToken", pageSize = 200,
+        pageToken = token } })
     if not list then return nil, err end
     for _, service in ipairs(list.services or {}) do
       if service.name:match("[^/]*$") == prior.service then return true end

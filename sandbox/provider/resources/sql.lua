@@ -59,7 +59,6 @@ local instance = {
     ["settings.location_preference.follow_gae_application"] = "followGaeApplication",
     encryption_key_name = "diskEncryptionConfiguration.kmsKeyName",
     ["settings.insights_config.query_plans_per_minute"] = "queryPlansPerMinute",
-    ["settings.ip_configuration.enable_private_path_for_google_cloud_services"] = "enablePrivatePathForGoogleCloudServices",
     replica_configuration = "replicaConfiguration", first_ip_address = false, private_ip_address = false,
     public_ip_address = false,
   },

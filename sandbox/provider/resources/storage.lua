@@ -16,7 +16,8 @@ local function empty_bucket(context, prior)
     for _, object in ipairs(list.items or {}) do
       if not prior.force_destroy then
         return nil, error_object.new { kind = "precondition",
-          message = "the bucket holds objects, and force_destroy is not set", hint = "set force_destroy = true, apply, then destroy" }
+          message = "the bucket holds objects, and force_destroy is not set",
+            hint = "set force_destroy = true, apply, then destroy" }
       end
       local ok
       ok, err = context.call("DELETE", "storage", path .. "/" .. rest.escape(object.name),
@@ -83,7 +84,8 @@ local bucket = {
       live = live and live.condition and live.condition.isLive
       if condition then
         condition.with_state = live == true and "LIVE" or live == false and "ARCHIVED"
-          or before and before.condition and before.condition[1] and values.known(before.condition[1].with_state) or "ANY"
+          or before and before.condition and before.condition[1] and values.known(before.condition[1].with_state)
+            or "ANY"
       end
     end
   end,
@@ -118,18 +120,20 @@ local function upload(context, planned, body)
   if not content then return nil, err end
   local boundary = "wsrun-" .. require "ws.crypto".random_hex(12)
   local kind = body.contentType or "text/plain; charset=utf-8"
-  local text = ("--%s\r\nContent-Type: application/json\r\n\r\n%s\r\n--%s\r\nContent-Type: %s\r\n\r\n%s\r\n--%s--\r\n"):format(
-    boundary, json.encode(body), boundary, kind, content, boundary)
+  local function part(of, bytes) return ("--%s\r\nContent-Type: %s\r\n\r\n%s\r\n"):format(boundary, of, bytes) end
+  local text = part("application/json", json.encode(body)) .. part(kind, content) .. "--" .. boundary .. "--\r\n"
   local url = rest.endpoint(context, "storage"):gsub("/storage/v1/$", "/upload/storage/v1/")
   return context.call("POST", "storage", "", {
-    url = ("%sb/%s/o"):format(url, planned.bucket), query = { name = planned.name, uploadType = "multipart" }, body = text,
+    url = ("%sb/%s/o"):format(url, planned.bucket), query = { name = planned.name, uploadType = "multipart" },
+      body = text,
     headers = { ["content-type"] = "multipart/related; boundary=" .. boundary },
   })
 end
 
 local object = {
   service = "storage",
-  mutable = { "content", "source", "detect_md5hash", "source_md5hash", "metadata", "cache_control", "content_disposition",
+  mutable = { "content", "source", "detect_md5hash", "source_md5hash", "metadata", "cache_control",
+    "content_disposition",
     "content_encoding", "content_language", "content_type", "event_based_hold", "temporary_hold", "storage_class",
     "force_empty_content_type", "retention", "contexts" },
   client = { "bucket", "content", "source", "detect_md5hash", "source_md5hash", "force_empty_content_type",
@@ -158,7 +162,8 @@ local object = {
     local crypto = require "ws.crypto"
     state.id = state.bucket .. "-" .. state.output_name
     if found.md5Hash then
-      state.md5hexhash = (crypto.base64_decode(found.md5Hash):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
+      state.md5hexhash = (crypto.base64_decode(found.md5Hash):gsub(".",
+        function(c) return ("%02x"):format(c:byte()) end))
     end
   end,
   import_form = "{bucket}/{name}",
