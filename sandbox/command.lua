@@ -27,6 +27,8 @@ local OPTIONS = {
   { "tls-port", type = "integer", value = "N", default = 0, doc = "of the APIs over TLS" },
   { "auth", type = "string", choices = { "emulator", "google", "off" }, value = "MODE",
     doc = "emulator: storage, Pub/Sub, registry need no credentials; google: as Google; off: none needed" },
+  { "kubernetes", type = "string", choices = { "built-in", "real" }, value = "KIND",
+    doc = "clusters: built-in, or on etcd and kube-apiserver of this machine" },
   { "operation-seconds", type = "string", value = "MIN-MAX", doc = "how long operations take, e.g. 0.05-0.3" },
   { "project", type = "string", value = "PATH", doc = "folder with manifests and charts; default: this project" },
   { "provider", default = true, doc = "serve the Terraform provider" },
@@ -225,5 +227,6 @@ return function(args)
   return command(require "sandbox", {
     dir = values.dir, port = values.port, tls_port = values["tls-port"], auth = values.auth,
     operation_seconds = seconds, project_root = values.project, provider = values.provider,
+    kubernetes = values.kubernetes,
   }, values, rest or positional)
 end

@@ -78,7 +78,7 @@ end
 --- Runs the sandbox until it is told to end.
 ---@async
 ---@param opts { dir: string, port?: integer, tls_port?: integer, auth?: string, operation_seconds?: number[],
----  project_root?: string, provider?: boolean }  ports: 0 means those of the last time, or any
+---  project_root?: string, provider?: boolean, kubernetes?: string }  ports: 0 means those of the last time, or any
 ---@return true? ok
 ---@return ws.Error? err  kind `locked`: another one runs in this folder
 function M.serve(opts)
@@ -94,6 +94,10 @@ function M.serve(opts)
   if not cloud then return nil, err end
   local certificates = require "sandbox.certificates"
   cloud.ca = certificates.authority(dir)
+  if opts.kubernetes == "real" then
+    cloud.kubernetes = require "sandbox.kubernetes.real"
+    cloud.kubernetes.tools = opts.project_root and opts.project_root .. "/.cache/tools/bin"
+  end
   local stop = task.queue()
   cloud.shutdown = function() stop:push("request") end
   cloud.on_request = log_request

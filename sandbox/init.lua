@@ -31,7 +31,7 @@ local STOP_SECONDS = 20
 ---@field provider? { socket: string, reattach: string }
 
 local OPTIONS = { dir = true, port = true, tls_port = true, auth = true, operation_seconds = true, project_root = true,
-  provider = true }
+  provider = true, kubernetes = true }
 
 local function check_options(opts, name)
   for key in pairs(opts or {}) do
@@ -88,6 +88,7 @@ local function words_of(opts)
     words[#words + 1] = "--operation-seconds"
     words[#words + 1] = ("%g-%g"):format(opts.operation_seconds[1], opts.operation_seconds[2])
   end
+  if opts.kubernetes then words[#words + 1], words[#words + 2] = "--kubernetes", opts.kubernetes end
   if opts.provider == false then words[#words + 1] = "--no-provider" end
   return words
 end
@@ -96,9 +97,10 @@ end
 --- once: one sandbox comes of it.
 ---@async
 ---@param opts? { dir?: string, port?: integer, tls_port?: integer, auth?: string, operation_seconds?: number[],
----  project_root?: string, provider?: boolean }  `port`: 0 (default) the last one or any; `auth`: "emulator" (default),
----  "google" (credentials wherever Google wants them) or "off"; `operation_seconds`: shortest and longest duration of
----  operations; `provider = false`: without the Terraform provider. They count when a sandbox is started, not when it
+---  project_root?: string, provider?: boolean, kubernetes?: string }  `port`: 0 (default) the last one or any; `auth`:
+---  "emulator" (default), "google" (credentials wherever Google wants them) or "off"; `operation_seconds`: shortest and
+---  longest duration of operations; `provider = false`: without the Terraform provider; `kubernetes`: "built-in"
+---  (default), or "real" for clusters on etcd and kube-apiserver. They count when a sandbox is started, not when it
 ---  runs already.
 ---@return sandbox.Status? status
 ---@return ws.Error? err

@@ -46,6 +46,10 @@ function M.new(opts)
   }, Real)
 end
 
+--- The folder where `make deps` puts what PATH lacks; default: below the current one.
+---@type string?
+M.tools = nil
+
 --- The path of a program: on PATH, or where `make deps` puts what PATH lacks.
 ---@param name string
 ---@return string? path
@@ -53,8 +57,8 @@ end
 function M.find(name)
   local path = process.which(name)
   if path then return path end
-  local cache = os.getenv("WSRUN_CACHE") or ".cache"
-  path = fs.realpath(cache .. "/tools/bin/" .. name)
+  local cache = os.getenv("WSRUN_CACHE")
+  path = fs.realpath((cache and cache .. "/tools/bin" or M.tools or ".cache/tools/bin") .. "/" .. name)
   if path then return path end
   return nil, errors.new { kind = "missing_tool", op = "kubernetes.real", message = name .. " is not installed",
     hint = "make deps gets it; or use the built-in API, without --kubernetes=real" }
