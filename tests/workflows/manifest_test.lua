@@ -192,6 +192,23 @@ charts-bucket: charts-wescale-sandbox
     t:raises("a name or path expected", manifest.load, nil)
   end)
 
+  test("a manifest that cannot be read", function(t)
+    local root = project(t)
+    assert(fs.mkdir(root .. "/manifests/folder.yaml"))
+    local m, err = manifest.load("folder", { root = root })
+    t:eq(m, nil)
+    t:has(tostring(err), "manifests/folder.yaml")
+    assert(fs.symlink("loop.yaml", root .. "/manifests/loop.yaml"))
+    m, err = manifest.load("loop", { root = root })
+    t:eq(m, nil)
+    t:has(tostring(err), "loop")
+    assert(fs.write(root .. "/manifests/closed.yaml", TEXT:gsub("name: dev%-seb", "name: closed", 1), { mode = 0 }))
+    m, err = manifest.load("closed", { root = root })
+    if m then t:skip("this account may read everything") end
+    t:eq(err.kind, "denied")
+    t:has(err.message, "manifests/closed.yaml")
+  end)
+
   test("the number of the database server is written and removed, byte for byte", function(t)
     local root = project(t)
     local m = assert(manifest.load("dev-seb", { root = root }))
