@@ -2,6 +2,7 @@
 ---
 --- `objects.jsonl` in the state folder. The last line of an object wins; a torn last line (the process died inside the
 --- write) is dropped. The file is rewritten with the living objects only when most of it is history.
+local encode = require "sandbox.kubernetes.encode"
 local json = require "ws.json"
 local fs = require "ws.fs"
 
@@ -21,6 +22,11 @@ end
 
 local function key_of(id, object)
   return id .. "\0" .. (object.metadata.namespace or "") .. "\0" .. object.metadata.name
+end
+
+local function line_of(entry)
+  return ('{"revision":%d,"id":%s,"present":%s,"object":%s}\n'):format(entry.revision, json.encode(entry.id),
+    tostring(entry.present), encode.object(entry.object))
 end
 
 --- Reads what is there and calls `each(id, object or nil, revision)` for the living objects, then for the last
@@ -46,9 +52,9 @@ end
 --- Replaces the file by one with the living objects.
 function Journal:rewrite(revision)
   self:close()
-  local lines = { json.encode { revision = revision, id = "", present = false, object = { metadata = { name = "" } } } }
-  for _, entry in pairs(self.live) do lines[#lines + 1] = json.encode(entry) end
-  assert(fs.write(self.path, table.concat(lines, "\n") .. "\n", { mode = tonumber("600", 8) }))
+  local lines = { line_of { revision = revision, id = "", present = false, object = { metadata = { name = "" } } } }
+  for _, entry in pairs(self.live) do lines[#lines + 1] = line_of(entry) end
+  assert(fs.write(self.path, table.concat(lines), { mode = tonumber("600", 8) }))
   self.lines, self.revision = #lines, revision
   self.file = assert(io.open(self.path, "ab"))
 end
@@ -65,7 +71,7 @@ function Journal:write(revision, id, object, present)
     namespace = object.metadata.namespace } } end
   self.live[key] = present and entry or nil
   self.live_count = (self.live_count or 0) + 1
-  assert(self.file:write(json.encode(entry), "\n"))
+  assert(self.file:write(line_of(entry)))
   assert(self.file:flush())
   self.lines = self.lines + 1
   if self.live_count > 2000 then

@@ -1,4 +1,5 @@
 --- Answers: objects, lists, Tables and partial metadata, as the Accept header wants them.
+local encode = require "sandbox.kubernetes.encode"
 local json = require "ws.json"
 local table_view = require "sandbox.kubernetes.table"
 local values = require "sandbox.kubernetes.values"
@@ -9,7 +10,7 @@ local M = {}
 
 --- A JSON answer.
 ---@param status integer
----@param body table
+---@param body table|string  a string is JSON already
 ---@param warnings? string[]
 ---@return table res
 function M.json(status, body, warnings)
@@ -19,7 +20,7 @@ function M.json(status, body, warnings)
     for i, w in ipairs(warnings) do parts[i] = ('299 - "%s"'):format(w:gsub('[\\"]', "\\%0")) end
     headers["Warning"] = table.concat(parts, ", ")
   end
-  return { status = status, headers = headers, body = json.encode(body) }
+  return { status = status, headers = headers, body = type(body) == "string" and body or json.encode(body) }
 end
 
 --- A plain text answer.
@@ -64,7 +65,7 @@ end
 ---@param warnings? string[]
 ---@return table res
 function M.object(req, ctx, object, status, warnings)
-  return M.json(status or 200, M.shape(req, ctx, object), warnings)
+  return M.json(status or 200, encode.object(M.shape(req, ctx, object)), warnings)
 end
 
 --- A list as answer.
@@ -78,15 +79,13 @@ function M.list(req, ctx, objects, revision)
   local items = values.array()
   for i, object in ipairs(objects) do items[i] = versions.show(object, resource, ctx.version) end
   if form == "Table" then return M.json(200, table_view.of(ctx, items, revision, req.query.includeObject)) end
-  local body = {
-    apiVersion = resources.join(resource.group, ctx.version), kind = resource.list_kind or resource.kind .. "List",
-    metadata = { resourceVersion = revision }, items = items,
-  }
+  local head = { apiVersion = resources.join(resource.group, ctx.version), metadata = { resourceVersion = revision },
+    kind = resource.list_kind or resource.kind .. "List" }
   if form == "PartialObjectMetadataList" or form == "PartialObjectMetadata" then
-    body.apiVersion, body.kind = "meta.k8s.io/v1", "PartialObjectMetadataList"
+    head.apiVersion, head.kind = "meta.k8s.io/v1", "PartialObjectMetadataList"
     for i, item in ipairs(items) do items[i] = partial(item) end
   end
-  return M.json(200, body)
+  return M.json(200, encode.list(head, items))
 end
 
 --- The Status of a success.

@@ -3,6 +3,7 @@
 --- A watch from an empty or zero resourceVersion begins with the present objects; from another one with the changes
 --- after
 --- it, or with a 410 when they are no longer known. A changed object that leaves the selector is reported as deleted.
+local encode = require "sandbox.kubernetes.encode"
 local errors = require "sandbox.kubernetes.errors"
 local handlers = require "sandbox.kubernetes.handlers"
 local json = require "ws.json"
@@ -27,7 +28,7 @@ local function meaning(change, matches)
 end
 
 local function line(kind, object)
-  return json.encode { type = kind, object = object } .. "\n"
+  return ('{"type":"%s","object":%s}\n'):format(kind, encode.object(object))
 end
 
 local function bookmark(ctx, req, revision, initial_end)
