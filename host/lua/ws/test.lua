@@ -258,7 +258,9 @@ function M.main(args)
   table.insert(folders, "workflows")
   table.insert(folders, "tests") -- what the project's tests share
   for _, path in ipairs(files) do
+    table.insert(folders, 1, path:match("^(.*)/[^/]*$") or ".") -- a test's own folder, as for scripts
     run_file(path, filter, totals)
+    table.remove(folders, 1)
   end
   print(("%d passed, %d failed, %d skipped"):format(totals.passed, totals.failed, totals.skipped))
   return totals.failed == 0 and 0 or 1
