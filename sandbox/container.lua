@@ -32,7 +32,12 @@ local function kubernetes_of(cloud, clusters)
   end
 
   function K.start(key, cluster)
-    local kubernetes = cloud.kubernetes or require "sandbox.kubernetes"
+    local kubernetes = cloud.kubernetes
+    if not kubernetes and cluster._kubernetes == "real" then
+      kubernetes = require "sandbox.kubernetes.real"
+      kubernetes.tools = cloud.project_root and cloud.project_root .. "/.cache/tools/bin"
+    end
+    kubernetes = kubernetes or require "sandbox.kubernetes"
     local project, region = key:match("^projects/([^/]+)/"), clusters_of.region_of(cluster)
     assert(fs.mkdir(dir_of(key), { parents = true }))
     local api = kubernetes.new {
@@ -40,7 +45,10 @@ local function kubernetes_of(cloud, clusters)
       region = region, version = versions.kubernetes(cluster.currentMasterVersion),
     }
     local info, err = api:start()
-    if not info then reply.fail(500, "internalError", "The cluster's API does not start: " .. tostring(err)) end
+    if not info then -- not 500, which clients try again and again
+      reply.fail(400, "failedPrecondition", "The cluster's API does not start: " .. tostring(err),
+        "FAILED_PRECONDITION")
+    end
     running[key] = { api = api, endpoint = info.endpoint, ca_cert = info.ca_cert,
       unfollow = attachments.follow(cloud, project, cluster, region, api) }
     return running[key]
@@ -144,7 +152,7 @@ return function(cloud)
   end
   local function shown(c, cluster)
     local copy = values.copy(cluster)
-    copy.status, copy._ready_at = state(cluster), nil
+    copy.status, copy._ready_at, copy._kubernetes = state(cluster), nil, nil
     local key = key_of(c)
     copy.nodePools = values.map(pools:list(key .. "/nodePools/"), shown_pool)
     local first, count = copy.nodePools[1], 0
@@ -217,6 +225,7 @@ return function(cloud)
       local cluster, wanted = clusters_of.cluster(cloud, c.params.project, c.params.location, body)
       local made = {}
       for i, pool in ipairs(wanted) do made[i] = clusters_of.node_pool(cloud, c.params.project, cluster, pool) end
+      cluster._kubernetes = cloud.kubernetes_mode -- it stays what it is when the sandbox is started in another mode
       -- Taken before anything is waited for, so that the name cannot be taken twice.
       clusters:put(key_of(c), cluster)
       local ok, err = pcall(kubernetes.start, key_of(c), cluster)

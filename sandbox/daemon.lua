@@ -92,12 +92,9 @@ function M.serve(opts)
     dir = dir, auth = opts.auth, operation_seconds = opts.operation_seconds, project_root = opts.project_root,
   }
   if not cloud then return nil, err end
+  cloud.kubernetes_mode = opts.kubernetes or "built-in"
   local certificates = require "sandbox.certificates"
   cloud.ca = certificates.authority(dir)
-  if opts.kubernetes == "real" then
-    cloud.kubernetes = require "sandbox.kubernetes.real"
-    cloud.kubernetes.tools = opts.project_root and opts.project_root .. "/.cache/tools/bin"
-  end
   local stop = task.queue()
   cloud.shutdown = function() stop:push("request") end
   cloud.on_request = log_request

@@ -16,8 +16,8 @@ local daemon = require "sandbox.daemon"
 
 local M = {}
 
-local START_SECONDS = 60 -- that a sandbox may take to answer
-local STOP_SECONDS = 20
+local START_SECONDS = 120 -- that a sandbox may take to answer; clusters on real servers are slow
+local STOP_SECONDS = 60
 
 ---@class sandbox.Status
 ---@field endpoint string  of all APIs, e.g. "http://127.0.0.1:36721"

@@ -147,7 +147,7 @@ return function(test)
     client("POST", ROOT .. "/clusters", cluster { nodeConfig = { serviceAccount =
       "absent@test-project.iam.gserviceaccount.com" } }, 400)
     cloud.kubernetes = { new = function() return { start = function() return nil, "no port" end } end }
-    client("POST", ROOT .. "/clusters", cluster(), 500)
+    t:has(client("POST", ROOT .. "/clusters", cluster(), 400).error.message, "no port")
     t:eq(#client("GET", ROOT .. "/clusters").clusters, 0)
     client("GET", ROOT .. "/clusters/c", nil, 404)
   end)
