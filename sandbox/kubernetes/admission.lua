@@ -138,6 +138,15 @@ local function template_generation(new, old)
   annotations[TEMPLATE_GENERATION] = ("%d"):format(before + (changed and 1 or 0))
 end
 
+--- A Pod needs its ServiceAccount. The default one comes with the namespace, a moment later.
+local function check_account(api, resource, pod)
+  local name = values.get(pod, "spec", "serviceAccountName")
+  if not name or name == "default" or api.store:get("/serviceaccounts", pod.metadata.namespace, name) then return end
+  errors.forbidden(resource, pod.metadata.name or "",
+    ('error looking up service account %s/%s: serviceaccount "%s" not found')
+    :format(pod.metadata.namespace, name, name))
+end
+
 --- Completes an object that is to be written, in place.
 ---@param api kubernetes.Api
 ---@param resource kubernetes.Resource
@@ -149,6 +158,7 @@ function M.admit(api, resource, new, old)
   elseif FIRST_STATUS[resource.id] then
     new.status = values.object(FIRST_STATUS[resource.id]())
   end
+  if resource.id == "/pods" and not old then check_account(api, resource, new) end
   if resource.id == "apiextensions.k8s.io/customresourcedefinitions" and type(values.get(new, "spec",
     "names")) == "table" then
     established(new, api:now())

@@ -234,6 +234,25 @@ return function(test)
     t:eq(list(c, CORE .. "pods")[1].status.phase, "Running")
   end)
 
+  test("a pod without its service account is refused, and made when the account is there", function(t)
+    local c, api = cluster()
+    local function with_account(kind)
+      local o = workload(kind, kind:lower(), "nginx:1")
+      o.spec.template.spec.serviceAccountName = "runner"
+      t:eq((c:call("POST", APPS .. kind:lower() .. "s", o)), 201)
+    end
+    for _, kind in ipairs { "Deployment", "StatefulSet", "DaemonSet" } do with_account(kind) end
+    api:settle(5)
+    t:eq(#list(c, CORE .. "pods"), 0)
+    local events = list(c, CORE .. "events?fieldSelector=reason%3DFailedCreate")
+    t:eq(#events, 3)
+    t:has(events[1].message, 'serviceaccount "runner" not found')
+    c:call("POST", CORE .. "serviceaccounts", { apiVersion = "v1", kind = "ServiceAccount",
+      metadata = { name = "runner" } })
+    api:settle(5)
+    t:eq(#list(c, CORE .. "pods"), 4)
+  end)
+
   test("logs: what a container said, why one has not begun, which one is meant", function(t)
     local c, api = cluster()
     c:call("POST", CORE .. "pods", { apiVersion = "v1", kind = "Pod", metadata = { name = "p" }, spec = { containers = {

@@ -27,8 +27,7 @@ end
 local function create_pod(sim, set, node, hash)
   local made = replicas.pod(set, set.spec.template, replicas.pod_name(set), { [REVISION] = hash })
   made.spec.nodeName = node
-  local stored = sim:create("/pods", set.metadata.namespace, made)
-  sim:event(set, "Normal", "SuccessfulCreate", "Created pod: " .. stored.metadata.name, "daemonset-controller")
+  return replicas.create_pod(sim, set, made, "daemonset-controller")
 end
 
 function M.reconcile(sim, namespace, name)
@@ -51,8 +50,9 @@ function M.reconcile(sim, namespace, name)
   end
   if old and #gone == 0 and set.spec.updateStrategy.type == "RollingUpdate"
     and not updating then sim:delete("/pods", old) end
+  local refused = false
   for _, node in ipairs(values.keys(nodes)) do
-    if not taken[node] then create_pod(sim, set, node, hash) end
+    if not taken[node] and not refused then refused = not create_pod(sim, set, node, hash) end
   end
   alive = replicas.pods(sim, set)
   local wanted, updated = 0, 0
@@ -67,6 +67,7 @@ function M.reconcile(sim, namespace, name)
       numberUnavailable = wanted > ready and wanted - ready or nil,
     }
   end)
+  if refused then return replicas.RETRY end
 end
 
 return M

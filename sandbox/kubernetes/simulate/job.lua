@@ -88,14 +88,17 @@ function M.reconcile(sim, namespace, name)
   if deadline and started and age(started) >= deadline then
     return stop("Failed", "DeadlineExceeded", "Job was active longer than specified deadline")
   end
+  local refused = false
   if job.spec.suspend then
     for _, p in ipairs(active) do sim:delete("/pods", p) end
     n.active = 0
   else
     local room = math.min(job.spec.parallelism, wanted and wanted - n.succeeded or job.spec.parallelism) - n.active
     for _ = 1, room do
-      local made = sim:create("/pods", namespace, replicas.pod(job, job.spec.template, replicas.pod_name(job)))
-      sim:event(job, "Normal", "SuccessfulCreate", "Created pod: " .. made.metadata.name, "job-controller")
+      local made = replicas.create_pod(sim, job, replicas.pod(job, job.spec.template, replicas.pod_name(job)),
+        "job-controller")
+      refused = not made
+      if refused then break end
       n.active = n.active + 1
     end
   end
@@ -106,6 +109,7 @@ function M.reconcile(sim, namespace, name)
     status.succeeded, status.failed = n.succeeded > 0 and n.succeeded or nil, n.failed > 0 and n.failed or nil
     status.terminating, status.uncountedTerminatedPods = 0, values.object()
   end)
+  if refused then return replicas.RETRY end
   if deadline then return math.max(0.1, deadline - age(started or sim.api:now())) end
 end
 

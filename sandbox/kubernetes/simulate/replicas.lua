@@ -1,5 +1,6 @@
 --- What the controllers of replicated Pods share.
 local crypto = require "ws.crypto"
+local errors = require "sandbox.kubernetes.errors"
 local objects = require "sandbox.kubernetes.objects"
 local pod = require "sandbox.kubernetes.simulate.pod"
 local simulate = require "sandbox.kubernetes.simulate"
@@ -35,6 +36,28 @@ function M.pod(owner, template, name, labels)
   for k, v in pairs(labels or {}) do meta.labels[k] = v end
   return values.object { kind = "Pod", metadata = meta, spec = values.copy(template.spec) }
 end
+
+--- Creates a Pod of an owner. A Pod that the API refuses is an event of the owner, and is tried again later.
+---@param sim kubernetes.Simulation
+---@param owner table
+---@param pod_object table
+---@param component string  the controller's name in events
+---@return table? created
+function M.create_pod(sim, owner, pod_object, component)
+  local ok, made = pcall(sim.create, sim, "/pods", owner.metadata.namespace, pod_object)
+  if ok then
+    sim:event(owner, "Normal", "SuccessfulCreate", "Created pod: " .. made.metadata.name, component)
+    return made
+  end
+  if not errors.is(made) then error(made, 0) end
+  -- Without the random part of the name, so that it is one event however often it is tried.
+  local message = made.body.message:gsub(pod_object.metadata.name:gsub("%p", "%%%0"), owner.metadata.name .. "-", 1)
+  sim:event(owner, "Warning", "FailedCreate", "Error creating: " .. message, component)
+  return nil
+end
+
+--- Seconds after which a refused Pod is tried again.
+M.RETRY = 2
 
 --- A free name for a Pod of an owner.
 function M.pod_name(owner)

@@ -18,9 +18,12 @@ function M.reconcile(sim, namespace, name)
     if not p.metadata.deletionTimestamp then sim:delete("/pods", p) end
   end
   local wanted = rs.spec.replicas
+  local refused = false
   for _ = #alive + 1, wanted do
-    local made = sim:create("/pods", namespace, replicas.pod(rs, rs.spec.template, replicas.pod_name(rs)))
-    sim:event(rs, "Normal", "SuccessfulCreate", "Created pod: " .. made.metadata.name, "replicaset-controller")
+    local made = replicas.create_pod(sim, rs, replicas.pod(rs, rs.spec.template, replicas.pod_name(rs)),
+      "replicaset-controller")
+    refused = not made
+    if refused then break end
   end
   if #alive > wanted then
     table.sort(alive, function(a, b)
@@ -36,9 +39,16 @@ function M.reconcile(sim, namespace, name)
   alive = replicas.pods(sim, rs)
   local ready = replicas.count_ready(alive)
   sim:edit(ID, rs, function(o)
+    local before = o.status or {}
     o.status = { replicas = #alive, fullyLabeledReplicas = #alive, readyReplicas = ready, availableReplicas = ready,
       observedGeneration = o.metadata.generation }
+    if refused then
+      o.status.conditions = before.conditions
+      simulate.set_condition(o.status, "ReplicaFailure", true, "FailedCreate", "pods are refused, see the events",
+        sim.api:now())
+    end
   end)
+  if refused then return replicas.RETRY end
 end
 
 return M

@@ -41,10 +41,7 @@ local function create_pod(sim, set, index, hash)
     made.spec.volumes = made.spec.volumes or values.array()
     table.insert(made.spec.volumes, { name = volume, persistentVolumeClaim = { claimName = claim } })
   end
-  sim:create("/pods", set.metadata.namespace, made)
-  sim:event(set, "Normal", "SuccessfulCreate", ("create Pod %s in StatefulSet %s successful"):format(name,
-    set.metadata.name),
-    "statefulset-controller")
+  return replicas.create_pod(sim, set, made, "statefulset-controller")
 end
 
 local function by_index(sim, set)
@@ -63,14 +60,16 @@ local function is_current(p, set, hash)
   return p.metadata.labels[REVISION] == set.metadata.name .. "-" .. hash
 end
 
---- Makes the next missing Pod; whether all wanted ones are there (and, in order, ready).
+--- Makes the next missing Pod.
+---@return boolean complete  all wanted ones are there (and, in order, ready)
+---@return boolean? refused  the API did not take one
 local function grow(sim, set, pods, first, last, hash)
   local ordered = set.spec.podManagementPolicy ~= "Parallel"
   for i = first, last do
     local p = pods[i]
     if p and p.metadata.deletionTimestamp then return false end
     if not p then
-      create_pod(sim, set, i, hash)
+      if not create_pod(sim, set, i, hash) then return false, true end
       if ordered then return false end
     elseif ordered and not pod.is_ready(p) and is_current(p, set, hash) then
       return false
@@ -100,7 +99,7 @@ function M.reconcile(sim, namespace, name)
   local pods, count = by_index(sim, set)
   local first = values.get(set, "spec", "ordinals", "start") or 0
   local last = first + set.spec.replicas - 1
-  local complete = grow(sim, set, pods, first, last, hash)
+  local complete, refused = grow(sim, set, pods, first, last, hash)
   for i = count - 1, 0, -1 do
     local p = pods[i]
     if p and (i > last or i < first) and not p.metadata.deletionTimestamp then
@@ -128,6 +127,7 @@ function M.reconcile(sim, namespace, name)
       currentRevision = revision, updateRevision = full_hash, collisionCount = 0,
     }
   end)
+  if refused then return replicas.RETRY end
 end
 
 return M
