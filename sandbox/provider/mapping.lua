@@ -175,6 +175,13 @@ local function from_api(spec, of, v, prior, path, mode)
   return list
 end
 
+local function is_empty(object)
+  for _, v in pairs(object) do
+    if not values.is_zero(v) then return false end
+  end
+  return true
+end
+
 local function block_from_api(spec, of, v, prior, at, mode)
   if of.kind == "object" then return prior end -- timeouts
   if prior == unknown then
@@ -182,7 +189,11 @@ local function block_from_api(spec, of, v, prior, at, mode)
   elseif mode == "managed" and values.is_zero(prior) then
     return {}
   end
-  return from_api(spec, of, v, prior, at, mode) or {}
+  local list = from_api(spec, of, v, prior, at, mode) or {}
+  -- A block that is off, such as {"enable": false}, is the same as none.
+  local given = type(v) == "table" and next(v) ~= nil
+  if mode == "all" and given and is_single(spec, at, of) and #list == 1 and is_empty(list[1]) then return {} end
+  return list
 end
 
 --- A new element of a set that the configuration describes has unknowns where the cloud decides.
@@ -201,7 +212,6 @@ function object_from_api(spec, of, object, prior, path, mode)
       result[name] = block_from_api(spec, attribute_type, get(object, from), before, at, mode)
     elseif not attribute or attribute.computed or before ~= nil or mode == "all" then
       local v = get(object, from)
-      if mode == "all" and attribute and not attribute.computed and values.is_zero(v) then v = nil end
       result[name] = from_api(spec, attribute_type, v, before, at, mode)
     end
   end

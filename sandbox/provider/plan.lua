@@ -47,6 +47,8 @@ local function plan_block(spec, path, of, planned, prior, config)
 end
 
 local function plan_attribute(spec, path, attribute, planned, prior, config, creating)
+  -- An API leaves out what is false, 0 or empty: that is no change.
+  if not creating and values.is_zero(planned) and values.is_zero(prior) then return prior end
   if config == nil then
     local default = spec.defaults and spec.defaults[path]
     if planned == nil and default ~= nil then return default end
@@ -64,7 +66,8 @@ function plan_object(spec, path, of, planned, prior, config)
   config = type(config) == "table" and config or {}
   for name in pairs(of.attributes) do
     local at = path == "" and name or path .. "." .. name
-    local before = type(prior) == "table" and prior[name] or nil
+    local before
+    if type(prior) == "table" then before = prior[name] end
     local attribute, nested = block.attributes[name], block.blocks[name]
     if attribute then
       result[name] = plan_attribute(spec, at, attribute, planned[name], before, config[name], prior == nil)

@@ -52,6 +52,116 @@ local function sandbox_world(t)
   return w
 end
 
+local IMPORTED = [[
+resource "google_compute_network" "a" {
+  name                    = "a"
+  auto_create_subnetworks = false
+}
+
+resource "google_compute_subnetwork" "a" {
+  name          = "a"
+  network       = google_compute_network.a.id
+  ip_cidr_range = "10.0.0.0/24"
+}
+
+resource "google_compute_firewall" "a" {
+  name          = "a"
+  network       = google_compute_network.a.id
+  source_ranges = ["10.0.0.0/8"]
+
+  allow {
+    protocol = "tcp"
+    ports    = ["22"]
+  }
+}
+
+resource "google_compute_router" "a" {
+  name    = "a"
+  network = google_compute_network.a.id
+}
+
+resource "google_compute_router_nat" "a" {
+  name                               = "a"
+  router                             = google_compute_router.a.name
+  nat_ip_allocate_option             = "AUTO_ONLY"
+  source_subnetwork_ip_ranges_to_nat = "ALL_SUBNETWORKS_ALL_IP_RANGES"
+}
+
+resource "google_compute_global_address" "a" {
+  name          = "a"
+  purpose       = "VPC_PEERING"
+  address_type  = "INTERNAL"
+  prefix_length = 20
+  network       = google_compute_network.a.id
+}
+
+resource "google_service_networking_connection" "a" {
+  network                 = google_compute_network.a.id
+  service                 = "servicenetworking.googleapis.com"
+  reserved_peering_ranges = [google_compute_global_address.a.name]
+}
+
+resource "google_dns_managed_zone" "a" {
+  name     = "a"
+  dns_name = "example.com."
+}
+
+resource "google_dns_record_set" "a" {
+  managed_zone = google_dns_managed_zone.a.name
+  name         = "www.example.com."
+  type         = "A"
+  ttl          = 60
+  rrdatas      = ["203.0.113.1"]
+}
+
+resource "google_service_account" "a" {
+  account_id = "account-a"
+}
+
+resource "google_project_iam_member" "a" {
+  project = "demo-project"
+  role    = "roles/viewer"
+  member  = "user:a@example.com"
+}
+
+resource "google_project_service" "a" {
+  service = "compute.googleapis.com"
+}
+
+resource "google_storage_bucket" "a" {
+  name     = "demo-project-a"
+  location = "EU"
+}
+
+resource "google_storage_bucket_iam_member" "a" {
+  bucket = google_storage_bucket.a.name
+  role   = "roles/storage.objectViewer"
+  member = "allUsers"
+}
+
+resource "google_pubsub_topic" "a" {
+  name = "events"
+}
+
+resource "google_pubsub_subscription" "a" {
+  name  = "events"
+  topic = google_pubsub_topic.a.id
+}
+
+resource "google_secret_manager_secret" "a" {
+  secret_id = "a"
+
+  replication {
+    auto {}
+  }
+}
+
+resource "google_secret_manager_secret_version" "a" {
+  secret      = google_secret_manager_secret.a.id
+  secret_data = "s3cret"
+}
+]]
+
 local function variables(w, changed)
   assert(fs.write(w.dir .. "/terraform.tfvars.json", json.encode {
     team = changed and "blue" or "red", restart = not changed, disabled = changed, google_access = not changed,
@@ -121,4 +231,41 @@ return function(test)
     w.ok("destroy", "-auto-approve", "-no-color")
     t:eq(w.ok("state", "list"), "")
   end, { timeout = 240 })
+
+  test("what was made elsewhere is imported, and matches its configuration", function(t)
+    local w = sandbox_world(t)
+    w.write(IMPORTED)
+    w.ok("init", "-no-color")
+    w.ok("apply", "-auto-approve", "-no-color")
+    for _, case in ipairs {
+      { "google_compute_network.a", "projects/demo-project/global/networks/a" },
+      { "google_compute_subnetwork.a", "europe-west1/a" },
+      { "google_compute_firewall.a", "a" },
+      { "google_compute_router.a", "europe-west1/a" },
+      { "google_compute_router_nat.a", "demo-project/europe-west1/a/a" },
+      { "google_compute_global_address.a", "demo-project/a" },
+      { "google_service_networking_connection.a",
+        "projects/demo-project/global/networks/a:servicenetworking.googleapis.com" },
+      { "google_dns_managed_zone.a", "projects/demo-project/managedZones/a" },
+      { "google_dns_record_set.a", "projects/demo-project/managedZones/a/rrsets/www.example.com./A" },
+      { "google_service_account.a",
+        "projects/demo-project/serviceAccounts/account-a@demo-project.iam.gserviceaccount.com" },
+      { "google_project_iam_member.a", "demo-project roles/viewer user:a@example.com" },
+      { "google_project_service.a", "demo-project/compute.googleapis.com" },
+      { "google_storage_bucket.a", "demo-project/demo-project-a" },
+      { "google_storage_bucket_iam_member.a", "b/demo-project-a roles/storage.objectViewer allUsers" },
+      { "google_pubsub_topic.a", "events" },
+      { "google_pubsub_subscription.a", "projects/demo-project/subscriptions/events" },
+      { "google_secret_manager_secret.a", "projects/demo-project/secrets/a" },
+      { "google_secret_manager_secret_version.a", "projects/demo-project/secrets/a/versions/1" },
+    } do
+      w.ok("state", "rm", case[1])
+      w.ok("import", "-no-color", case[1], case[2])
+      local found, plan = planned(w)
+      for _, change in ipairs(found) do t:ok(change == case[1] .. ": update", case[2] .. "\n" .. plan) end
+      if #found > 0 then w.ok("apply", "-auto-approve", "-no-color", "-refresh=false") end
+    end
+    nothing_to_do(t, w, "after the imports")
+    w.ok("destroy", "-auto-approve", "-no-color")
+  end, { timeout = 300 })
 end
