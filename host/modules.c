@@ -6,16 +6,16 @@
 #include "engine.h"
 
 /* Every module of modules/ that has a native half, in alphabetical order. */
-#define MODULES(M)                                                                                                    \
-	M(archive)                                                                                                    \
-	M(crypto)                                                                                                     \
-	M(fs)                                                                                                         \
-	M(http)                                                                                                       \
-	M(json)                                                                                                       \
-	M(process)                                                                                                    \
-	M(provider)                                                                                                   \
-	M(server)                                                                                                     \
-	M(time)                                                                                                       \
+#define MODULES(M) \
+	M(archive) \
+	M(crypto) \
+	M(fs) \
+	M(http) \
+	M(json) \
+	M(process) \
+	M(provider) \
+	M(server) \
+	M(time) \
 	M(yaml)
 
 #define DECLARE(name) int luaopen_ws_##name(lua_State *L);

@@ -496,7 +496,8 @@ static int waiter_start(lua_State *L, struct waiter *w, struct waiter **list, do
 		w->has_timer = true;
 		w->timer.data = w;
 		uv_timer_init(ws_loop(L), &w->timer);
-		uv_update_time(ws_loop(L)); /* the loop's clock stands still while Lua runs: the wait would be too short */
+		uv_update_time(
+			ws_loop(L)); /* the loop's clock stands still while Lua runs: the wait would be too short */
 		uv_timer_start(&w->timer, waiter_timeout, (uint64_t)(timeout * 1000 + 0.999), 0);
 	}
 	return ws_op_start(L, &w->op);

@@ -8,8 +8,8 @@
 #include "msgpack.h"
 
 #include <lauxlib.h>
-#include <stdbool.h>
 #include <math.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -14,10 +14,12 @@ int provider_unpack(lua_State *L);
 
 /* A type with every kind in it, and a message with every kind of field; both refer to themselves. */
 static const char DEFINITIONS[] =
-	"local o = { kind = 'object', attributes = { s = { kind = 'string' }, n = { kind = 'number' }, b = { kind = 'bool' } } }\n"
+	"local o = { kind = 'object', attributes = { s = { kind = 'string' }, n = { kind = 'number' }, b = { kind = "
+	"'bool' } } }\n"
 	"o.attributes.l = { kind = 'list', elem = o }\n"
 	"o.attributes.m = { kind = 'map', elem = { kind = 'set', elem = { kind = 'number' } } }\n"
-	"local d = { { 1, 's', 'string' }, { 2, 'b', 'bytes', explicit = true }, { 3, 'i', 'int' }, { 4, 'f', 'bool' },\n"
+	"local d = { { 1, 's', 'string' }, { 2, 'b', 'bytes', explicit = true }, { 3, 'i', 'int' }, { 4, 'f', 'bool' "
+	"},\n"
 	"  { 6, 'names', 'string', repeated = true } }\n"
 	"d[6], d[7], d[8] = { 7, 'one', d }, { 8, 'many', d, repeated = true }, { 9, 'map', d, map = true }\n"
 	"return o, d";

@@ -126,7 +126,7 @@ static void malformed_msgpack_is_refused(void **state)
 	assert_int_equal(next_of("\xa2x", 2, &item), -1);
 	assert_int_equal(next_of("\xdb\xff\xff\xff\xff", 5, &item), -1);
 	assert_int_equal(next_of("\xdd\xff\xff\xff\xff", 5, &item), -1); /* more elements than bytes */
-	assert_int_equal(next_of("\xdf\0\0\0\1x", 6, &item), -1);       /* a pair needs two bytes */
+	assert_int_equal(next_of("\xdf\0\0\0\1x", 6, &item), -1);        /* a pair needs two bytes */
 	assert_int_equal(next_of("\xcb\1", 2, &item), -1);
 	assert_int_equal(next_of("\xd4", 1, &item), -1);
 	assert_int_equal(next_of("\xd4\0", 2, &item), -1);
