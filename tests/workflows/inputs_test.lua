@@ -243,6 +243,13 @@ return function(test)
     t:raises('no layer is called "dat"', inputs.backend, manifest(), "dat")
   end)
 
+  test("workspace: the platform's, and for the layer that platforms share the project's", function(t)
+    t:eq(inputs.workspace(manifest(), "base"), "dev-seb")
+    t:eq(inputs.workspace(manifest(), "project"), "livingpackets-sandbox")
+    local m = manifest(function(x) x["gcp-project"] = "example.com:some-project" end)
+    t:eq(inputs.workspace(m, "project"), "example-com-some-project")
+  end)
+
   test("layers: those that the manifest asks for, each after what it reads", function(t)
     t:eq(inputs.layers(manifest()), { "base", "bastion", "kubernetes", "data" })
     t:eq(inputs.layers(full()), { "base", "bastion", "kubernetes", "data", "monitoring" })

@@ -134,6 +134,15 @@ function inputs.backend(m, layer)
   }
 end
 
+--- The Terraform workspace of a layer: the platform's name; of the layer project, which platforms share, the project's.
+---@param m table  manifest
+---@param layer string
+---@return string
+function inputs.workspace(m, layer)
+  if layer ~= "project" then return m.name end
+  return (m["gcp-project"]:gsub("[^%w-]", "-")) -- the id of an organisation's project may have dots and a colon
+end
+
 --- Variables of the layer project.
 ---@param m table  manifest
 ---@return table tfvars

@@ -89,8 +89,8 @@ end
 ---@param vars? table  the layer's variables; not needed for reading outputs
 function Platform:layer(name, vars)
   return terraform.layer(project.path("layers/" .. name), {
-    platform = self.name, workspace = self.name, backend = inputs.backend(self.manifest, name),
-    vars = vars, state_dir = self.dir, run_dir = self.w.dir,
+    platform = self.name, workspace = inputs.workspace(self.manifest, name),
+    backend = inputs.backend(self.manifest, name), vars = vars, state_dir = self.dir, run_dir = self.w.dir,
     on_event = function(event)
       if event.total then self.w:progress(event.text, event.done, event.total) else self.w:progress(event.text) end
     end,
