@@ -15,6 +15,7 @@ local json = require "ws.json"
 local native = require "ws.engine".native
 local orphan = require "ws.terraform.orphan"
 local process = require "ws.process"
+local secret = require "ws.secret"
 local state = require "ws.terraform.state"
 local task = require "ws.task"
 
@@ -87,6 +88,13 @@ end
 
 local commands = 0
 
+--- Masks secrets in a log that has been written to the end.
+local function redact_file(path)
+  local text = fs.read(path)
+  local masked = text and secret.redact(text)
+  if masked ~= text then fs.write(path, masked, { mode = 384, durable = false }) end
+end
+
 --- Runs terraform with its output in a log file of the run; `reader` is fed with it as it comes.
 local function run(self, name, args, opts, reader)
   local tool, err = self.find()
@@ -112,12 +120,17 @@ local function run(self, name, args, opts, reader)
   end)
   local _ <close> = setmetatable({}, { __close = function() tail:cancel() end })
   local result
+  ok, problem = orphan.begin(self.data_dir)
+  if not ok then return nil, problem end
   result, err = process.run(argv, { stdout = { file = log, append = true }, stderr = "stdout",
     env = environment(self, opts.workspace or self.opts.workspace), stop_signal = "INT", grace = GRACE,
     timeout = opts.timeout or COMMAND_TIMEOUT })
+  if result and result.code then orphan.finish(self.data_dir) end
   finished = true
+  tail:cancel() -- rather than to wait for its next look
   tail:join()
   pump()
+  redact_file(log)
   reader:feed("\n")
   return result, err
 end
@@ -230,13 +243,18 @@ local function run_unlocking(self, name, args, total)
     local reader = events.new(self.opts.on_event, total)
     local result, err = run(self, name, args, {}, reader)
     if not result then return nil, err end
-    if result.code == 0 or result.code == 2 then return result, reader end
+    if result.code == 0 or result.code == 2 then
+      orphan.settle(self.data_dir)
+      return result, reader
+    end
     local failure = reader:failure(self:shown(), result.code)
     if result.signal then
       failure = errors.new { kind = "interrupted", op = "terraform", where = self:shown(),
         message = ("terraform %s was ended by SIG%s"):format(name, result.signal) }
     end
-    if attempt == 2 or failure.kind ~= "locked" or not orphan.is_dead(failure.lock) then return nil, failure end
+    if attempt == 2 or failure.kind ~= "locked" or not orphan.is_dead(failure.lock, self.data_dir) then
+      return nil, failure
+    end
     local unlocked, problem = run(self, "force-unlock", { "-force", failure.lock.id }, {}, events.new())
     if not unlocked then return nil, problem end
   end

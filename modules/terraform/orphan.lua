@@ -42,17 +42,60 @@ function M.find(data_dir)
   end
 end
 
---- Whether the holder of a state lock is proven dead: it ran on this machine, and no terraform runs here now.
+--- While a command of ours works in a data folder it has the file "working"; one that is found there when the next
+--- command begins belongs to a command that never ended, and becomes "left".
+local function mark(data_dir, name)
+  return data_dir .. "/" .. name
+end
+
+--- Notes that a command of ours begins in a data folder; see is_dead.
 ---@async
----@param lock { who: string }
+---@param data_dir string
+---@return true? ok
+---@return ws.Error? err
+function M.begin(data_dir)
+  local fs, time = require "ws.fs", require "ws.time"
+  if fs.exists(mark(data_dir, "working")) then
+    local ok, err = fs.rename(mark(data_dir, "working"), mark(data_dir, "left"))
+    if not ok then return nil, err end
+  end
+  return fs.write(mark(data_dir, "working"), ("%.3f\n"):format(time.now()), { mode = 384, durable = false }) -- 0600
+end
+
+--- Notes that the command has ended by itself, so that it left no lock.
+---@async
+---@param data_dir string
+function M.finish(data_dir)
+  require "ws.fs".remove(mark(data_dir, "working"), { missing_ok = true })
+end
+
+--- Notes that the state was free: what an earlier command left is settled.
+---@async
+---@param data_dir string
+function M.settle(data_dir)
+  require "ws.fs".remove(mark(data_dir, "left"), { missing_ok = true })
+end
+
+--- When a lock was taken: "2026-11-22 19:17:26.93 +0000 UTC" as seconds, or nil.
+local function taken_at(lock)
+  local date, clock = (lock.created or ""):match("^(%d+%-%d+%-%d+) (%d+:%d+:%d+%.?%d*) %+0000 UTC")
+  return date and require "ws.time".parse_rfc3339(date .. "T" .. clock .. "Z")
+end
+
+--- Whether the holder of a state lock is proven to be a dead child of ours: a command of ours began in this data folder
+--- and never ended, the lock was taken on this machine after that, and no terraform works in the folder now. That it
+--- was this machine alone proves nothing: hosts share names.
+---@async
+---@param lock { who: string, created: string }
+---@param data_dir string
 ---@return boolean
-function M.is_dead(lock)
+function M.is_dead(lock, data_dir)
   local host = (read("/proc/sys/kernel/hostname") or ""):match("%S+")
   if not host or (lock.who or ""):match("@(%S+)$") ~= host then return false end
-  for _, pid in ipairs(pids()) do
-    if is_terraform(pid) then return false end
-  end
-  return true
+  local started = (read(mark(data_dir, "left")) or ""):match("^[%d.]+")
+  local taken = taken_at(lock)
+  if not started or not taken or taken < tonumber(started) - 1 then return false end
+  return M.find(data_dir) == nil
 end
 
 return M

@@ -208,6 +208,33 @@ return function(test)
     t:has(events.new():failure("layers/x", 7).message, "code 7")
   end)
 
+  test("a lock is given back only when a command of ours took it and is dead", function(t)
+    local orphan, time = require "ws.terraform.orphan", require "ws.time"
+    local dir = t:tmpdir()
+    local host = assert(fs.read("/proc/sys/kernel/hostname")):match("%S+")
+    local function lock(who, age)
+      local taken = time.rfc3339(time.now() - age, 3):gsub("T", " "):gsub("Z", " +0000 UTC")
+      return { id = "1", who = who, created = taken }
+    end
+    local ours = "root@" .. host
+    t:eq(orphan.is_dead(lock(ours, 0), dir), false, "no command of ours began")
+    t:ok(orphan.begin(dir))
+    t:eq(orphan.is_dead(lock(ours, 0), dir), false, "the command of ours is this one")
+    t:ok(orphan.begin(dir))
+    orphan.finish(dir)
+    t:eq(orphan.is_dead(lock(ours, 0), dir), true)
+    t:eq(orphan.is_dead(lock(ours, 60), dir), false, "taken before ours began")
+    t:eq(orphan.is_dead(lock("root@elsewhere", 0), dir), false, "another machine's")
+    t:eq(orphan.is_dead({ id = "1", who = ours }, dir), false, "nobody knows when")
+    t:ok(fs.symlink("/bin/sleep", dir .. "/terraform"))
+    local alive <close> = t:ok(process.start({ dir .. "/terraform", "60" }, { env = { TF_DATA_DIR = dir } }))
+    t:eq(orphan.is_dead(lock(ours, 0), dir), false, "it works")
+    alive:stop()
+    t:eq(orphan.is_dead(lock(ours, 0), dir), true)
+    orphan.settle(dir)
+    t:eq(orphan.is_dead(lock(ours, 0), dir), false, "the state was free since")
+  end)
+
   test("a held state lock names its holder", function(t)
     local reader = events.new()
     reader:feed('{"type":"diagnostic","diagnostic":{"severity":"error","summary":"Error acquiring the state lock",'
@@ -217,7 +244,7 @@ return function(test)
     t:eq(err.kind, "locked")
     t:eq(err.lock.who, "seb@elsewhere")
     t:has(err.hint, "force-unlock 1699")
-    t:eq(require "ws.terraform.orphan".is_dead(err.lock), false)
+    t:eq(require "ws.terraform.orphan".is_dead(err.lock, t:tmpdir()), false)
   end)
 
   test("states: outputs and addresses", function(t)
