@@ -5,12 +5,13 @@ local router = require "sandbox.router"
 local M = {}
 
 local function parse_query(text)
-  local query = {}
+  local query, list = {}, {}
   for pair in (text or ""):gmatch("[^&]+") do
     local key, value = pair:match("^([^=]*)=?(.*)$")
-    query[router.decode((key:gsub("%+", " ")))] = router.decode((value:gsub("%+", " ")))
+    key, value = router.decode((key:gsub("%+", " "))), router.decode((value:gsub("%+", " ")))
+    query[key], list[#list + 1] = value, { key, value }
   end
-  return query
+  return query, list
 end
 
 --- A request in the form of ws.server's.
@@ -26,8 +27,9 @@ function M.new(opts)
     body = json.encode(body)
     headers["content-type"] = headers["content-type"] or "application/json"
   end
-  local req = { method = opts.method or "GET", path = path, query = parse_query(query), headers = headers,
-    remote = "127.0.0.1", tls = opts.tls or false, query_string = query }
+  local values, list = parse_query(query)
+  local req = { method = opts.method or "GET", path = path, query = values, query_list = list, headers = headers,
+    remote = "127.0.0.1", tls = opts.tls or false }
   local left = body
   function req.body() return body end
   function req.read()

@@ -176,7 +176,7 @@ function M.routes(objects, s)
   s:on("GET", "/storage/v1/b/{bucket}/iam/testPermissions", function(c)
     need(c)
     local asked = json.array {}
-    for _, pair in ipairs(c.req.query_list or {}) do
+    for _, pair in ipairs(c.req.query_list) do
       if pair[1] == "permissions" then asked[#asked + 1] = pair[2] end
     end
     return { kind = "storage#testIamPermissionsResponse", permissions = asked }

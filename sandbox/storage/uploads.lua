@@ -204,6 +204,17 @@ local function finish(self, c, id, session)
   return objects_of.resource(c.base, session.bucket, object)
 end
 
+--- Receives a piece; while one is on its way no other request may write to the session.
+local function receive_piece(self, c, id, session, range)
+  if self.receiving[id] then
+    reply.fail(503, "backendError", "Another request is sending a piece of this upload.")
+  end
+  self.receiving[id] = true
+  local _ <close> = setmetatable({}, { __close = function() self.receiving[id] = nil end })
+  local err = append(self, c, session, range)
+  if err then reply.fail(400, "badRequest", "The upload was cut off: " .. tostring(err)) end
+end
+
 local function continue_session(self, c)
   local id = c.query.upload_id
   local session = sessions(self):get(id)
@@ -217,10 +228,7 @@ local function continue_session(self, c)
   end
   if self.finishing[id] then reply.fail(503, "backendError", "The upload is being finished by another request.") end
   local range = parse_content_range(c.headers["content-range"])
-  if not range.query then
-    local err = append(self, c, session, range)
-    if err then reply.fail(400, "badRequest", "The upload was cut off: " .. tostring(err)) end
-  end
+  if not range.query then receive_piece(self, c, id, session, range) end
   local received = self.content:size(session.content)
   local total = range.total or session.length or (range.whole and received)
   if range.total and received > range.total then
@@ -234,7 +242,7 @@ end
 ---@param objects sandbox.Objects
 ---@param service sandbox.Service
 function M.routes(objects, service)
-  objects.finishing = {}
+  objects.finishing, objects.receiving = {}, {} -- ids of sessions that a request is at work on
 
   local function upload(c)
     if values.given(c.query.upload_id) then return continue_session(objects, c) end

@@ -2,7 +2,6 @@
 ---
 --- It has no prefix of its own: every path that no service has is a bucket and an object.
 local crypto = require "ws.crypto"
-local time = require "ws.time"
 local reply = require "sandbox.reply"
 local router = require "sandbox.router"
 local tokens = require "sandbox.tokens"
@@ -10,6 +9,7 @@ local values = require "sandbox.values"
 local listing = require "sandbox.storage.listing"
 local media = require "sandbox.storage.media"
 local objects_of = require "sandbox.storage.objects"
+local signature = require "sandbox.storage.signature"
 
 local M = {}
 
@@ -49,21 +49,6 @@ local function as_xml(fn, ...)
   local code = CODES[answer.status] or "InternalError"
   if answer.status == 404 and failure.message:find("specified bucket", 1, true) then code = "NoSuchBucket" end
   fail(answer.status, code, failure.message)
-end
-
-local DATE = "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z$"
-
---- A signed URL (V4) is refused once it has expired; who signed it is not checked.
-local function check_signed(c)
-  local query = {}
-  for key, value in pairs(c.query) do query[key:lower()] = value end
-  local date = query["x-goog-date"] or query["x-amz-date"]
-  local seconds = tonumber(query["x-goog-expires"] or query["x-amz-expires"])
-  if not (query["x-goog-signature"] or query["x-amz-signature"]) then return end
-  local year, month, day, hour, minute, second = (date or ""):match(DATE)
-  if not year or not seconds then fail(400, "InvalidArgument", "The signed URL has no valid date or expiry.") end
-  local signed = time.parse_rfc3339(("%s-%s-%sT%s:%s:%sZ"):format(year, month, day, hour, minute, second))
-  if signed + seconds < time.now() then fail(400, "ExpiredToken", "The provided token has expired.") end
 end
 
 --- Conditions of the x-goog-if-… headers under the names of the JSON API.
@@ -254,7 +239,8 @@ end
 ---@param service sandbox.Service
 function M.routes(objects, service)
   objects.cloud.fallback = { service = service, handler = function(c)
-    check_signed(c)
+    local code, message, status = signature.check(c)
+    if code then fail(status, code, message) end
     local bucket, name = c.path:match("^/([^/]*)/?(.*)$")
     bucket, name = router.decode(bucket), router.decode(name)
     if bucket == "" then return list_buckets(objects) end

@@ -371,9 +371,52 @@ return function(test)
     t:eq(client("GET", "/compute/o").body, "x")
     client("GET", "/compute/v1/projects/test-project/global/networks")
     t:has(client("GET", "/made", nil, 404).body, "NoSuchBucket")
-    local signed = "X-Goog-Signature=00&X-Goog-Expires=60&X-Goog-Date="
+    local signed = "X-Goog-Signature=00&X-Goog-Expires=60&X-Goog-Date=" -- by nobody that the sandbox knows
     t:has(client("GET", "/bucket/x/y?" .. signed .. "20200101T000000Z", nil, 400).body, "ExpiredToken")
     client("GET", "/bucket/x/y?" .. signed .. os.date("!%Y%m%dT%H%M%SZ"), nil, 200, { authorization = false })
+  end)
+
+  test("signed URLs of an account that the sandbox has keys of", function(t)
+    local client = bucket(t)
+    put(client, "a%2Fb", "data")
+    local accounts = "/iam/v1/projects/test-project/serviceAccounts"
+    local email = client("POST", accounts, { accountId = "signer" }).email
+    local key = t:ok(json.decode(crypto.base64_decode(client("POST", accounts .. "/" .. email .. "/keys", {})
+      .privateKeyData)))
+    local function sign(path, expires)
+      local stamp = os.date "!%Y%m%dT%H%M%SZ"
+      local scope = stamp:sub(1, 8) .. "/auto/storage/goog4_request"
+      local query = ("X-Goog-Algorithm=GOOG4-RSA-SHA256&X-Goog-Credential=%s&X-Goog-Date=%s&X-Goog-Expires=%d"
+        .. "&X-Goog-SignedHeaders=host"):format((email .. "/" .. scope):gsub("@", "%%40"):gsub("/", "%%2F"), stamp,
+        expires)
+      local canonical = ("GET\n%s\n%s\nhost:127.0.0.1\n\nhost\nUNSIGNED-PAYLOAD"):format(path, query)
+      local text = ("GOOG4-RSA-SHA256\n%s\n%s\n%s"):format(stamp, scope, crypto.sha256(canonical))
+      return query .. "&X-Goog-Signature=" .. crypto.hex_encode(t:ok(crypto.rsa_sign(key.private_key, text)))
+    end
+    local nobody = { authorization = false }
+    t:eq(client("GET", "/bucket/a/b?" .. sign("/bucket/a/b", 60), nil, 200, nobody).body, "data")
+    t:has(client("GET", "/bucket/a/b?" .. sign("/bucket/other", 60), nil, 403, nobody).body, "SignatureDoesNotMatch")
+    client("GET", "/bucket/a/b?" .. sign("/bucket/a/b", 60):gsub("Expires=60", "Expires=600"), nil, 403, nobody)
+    client("GET", "/bucket/a/b?" .. sign("/bucket/a/b", 60 * 86400), nil, 400, nobody)
+  end)
+
+  test("one piece of an upload at a time", function(t)
+    local client, cloud = bucket(t)
+    local _, started = client("POST", UPLOAD .. "resumable&name=o", {})
+    local at = started.headers.location:match("^http://[^/]+(/.*)$")
+    local task, request = require "ws.task", require "sandbox.request"
+    local slow = request.new { method = "PUT", url = at, headers = { ["content-range"] = "bytes 0-3/4",
+      authorization = "Bearer x" } }
+    local pieces = { "01", "23" }
+    slow.read = function()
+      task.sleep(0.1)
+      return table.remove(pieces, 1)
+    end
+    local first = task.spawn(function() return cloud:handle(slow).status end)
+    task.sleep(0.05)
+    client("PUT", at, "0123", 503, { ["content-range"] = "bytes 0-3/4" })
+    t:eq({ first:join() }, { true, 200 })
+    t:eq(client("GET", JSON .. "/o?alt=media").body, "0123")
   end)
 
   test("contents that belong to nothing are removed at the start", function(t)
