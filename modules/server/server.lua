@@ -2,8 +2,8 @@
 ---
 --- Each request is handled in a task of its own, so a handler may wait. A handler that fails answers 500 and the server
 --- goes on. Bodies are streamed both ways with bounded memory; files go out by sendfile.
+local log = require "ws.log"
 local native = require "ws.server.native"
-local secret = require "ws.secret"
 local task = require "ws.task"
 local url = require "ws.http.url"
 
@@ -129,7 +129,7 @@ end
 
 local function log_failure(req, err)
   local trace = type(err) == "table" and err.traceback or ""
-  io.stderr:write(secret.redact(("wsrun: %s %s: %s%s\n"):format(req.method, req.path, tostring(err), trace)))
+  log.error(("%s %s: %s%s"):format(req.method, req.path, tostring(err), trace))
 end
 
 local function with_traceback(err)
@@ -194,7 +194,7 @@ end
 ---@field tls? { cert: string, key: string|ws.Secret }  PEM text
 ---@field max_body? integer  bytes that `req:body()` accepts, default 64 MiB
 ---@field idle_timeout? number  seconds that a connection may be silent, default 120
----@field on_error? fun(req: ws.server.Request, err: any)  default: a line on stderr
+---@field on_error? fun(req: ws.server.Request, err: any)  default: logged as an error
 
 --- Starts to listen. The handler gets each request in a task of its own and returns the response. When it raises, the
 --- client gets 500 and `on_error` is called. A task that still writes a response is cancelled when its client leaves;

@@ -1,6 +1,7 @@
 local crypto = require "ws.crypto"
 local fs = require "ws.fs"
 local http = require "ws.http"
+local log = require "ws.log"
 local process = require "ws.process"
 local secret = require "ws.secret"
 local server = require "ws.server"
@@ -220,6 +221,20 @@ return function(test)
     t:has(problems[2], "not you")
     t:has(problems[5], "unknown field 'bodi'")
     t:eq(t:ok(http.get(s.url)).body, "fine")
+  end)
+
+  test("without on_error a handler's error is logged, with secrets masked", function(t)
+    local seen
+    local before = log.set_sink(function(record) seen = record end)
+    t:defer(function() log.set_sink(before) end)
+    secret.new("hidden-0123")
+    local s = t:ok(server.listen { handler = function() error("boom hidden-0123") end })
+    t:defer(function() s:close() end)
+    t:eq(t:ok(http.get(s.url .. "/path")).status, 500)
+    t:eq(seen.level, "error")
+    t:has(seen.message, "GET /path: ")
+    t:has(seen.message, "boom ***")
+    t:has(seen.message, "test.lua:")
   end)
 
   test("an error in the middle of a response cuts the connection", function(t)
