@@ -289,6 +289,35 @@ return function(test)
     t:eq({ budget.status.desiredHealthy, budget.status.currentHealthy, budget.status.disruptionsAllowed }, { 2, 3, 1 })
   end)
 
+  test("issuers and certificates of cert-manager become ready, with a secret", function(t)
+    local c, api = cluster()
+    for _, names in ipairs { { "certificates", "Certificate", "Namespaced" },
+      { "clusterissuers", "ClusterIssuer", "Cluster" } } do
+      c:call("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+        { apiVersion = "apiextensions.k8s.io/v1",
+        kind = "CustomResourceDefinition", metadata = { name = names[1] .. ".cert-manager.io" }, spec = {
+          group = "cert-manager.io", scope = names[3], names = { plural = names[1], kind = names[2] },
+          versions = { { name = "v1", served = true, storage = true, subresources = { status = json.object {} },
+            schema = { openAPIV3Schema = { type = "object", ["x-kubernetes-preserve-unknown-fields"] = true } } } } } })
+    end
+    c:call("POST", "/apis/cert-manager.io/v1/clusterissuers", { apiVersion = "cert-manager.io/v1",
+      kind = "ClusterIssuer",
+      metadata = { name = "local" }, spec = { selfSigned = json.object {} } })
+    c:call("POST", "/apis/cert-manager.io/v1/namespaces/default/certificates", { apiVersion = "cert-manager.io/v1",
+      kind = "Certificate", metadata = { name = "web" }, spec = { secretName = "web-tls",
+        dnsNames = { "web.example.dev" } } })
+    api:settle()
+    local _, issuer = c:call("GET", "/apis/cert-manager.io/v1/clusterissuers/local")
+    t:eq(condition(issuer, "Ready").status, "True")
+    local _, certificate = c:call("GET", "/apis/cert-manager.io/v1/namespaces/default/certificates/web")
+    t:eq(condition(certificate, "Ready").status, "True")
+    local status, secret = c:call("GET", CORE .. "secrets/web-tls")
+    t:eq({ status, secret.type }, { 200, "kubernetes.io/tls" })
+    local crypto = require "ws.crypto"
+    t:has(crypto.base64_decode(secret.data["tls.crt"]), "BEGIN CERTIFICATE")
+    t:has(crypto.base64_decode(secret.data["tls.key"]), "BEGIN PRIVATE KEY")
+  end)
+
   test("schedules are read", function(t)
     local due = require "sandbox.kubernetes.simulate.cronjob".due
     local monday_0930 = 1750066200 -- 2025-06-16T09:30:00Z

@@ -123,6 +123,21 @@ return function(test)
     t:has(c:helm_fails("install", "r1", path, "--set", "replicas=many"), "cannot unmarshal string")
   end)
 
+  helm_test("the charts of the project become ready", function(t, c)
+    for _, name in ipairs { "cert-manager", "ingress-nginx", "kube-prometheus-stack", "consul" } do
+      c:helm("install", name, "charts/stand-ins/" .. name, "-n", name, "--create-namespace", "--wait",
+        "--timeout", "60s", "--set", "crds.enabled=true")
+    end
+    c:helm("upgrade", "--install", "test-app", "charts/app-chart", "--wait", "--timeout", "60s")
+    t:eq(select(2, c:helm("list", "-A"):gsub("deployed", "")), 5)
+    t:has(c:kubectl("-n", "ingress-nginx", "get", "svc"), "203.0.113.1")
+    t:has(c:kubectl("-n", "consul", "get", "pvc"), "Bound")
+    local issuer = c:file("issuer.yaml", "apiVersion: cert-manager.io/v1\nkind: ClusterIssuer\n"
+      .. "metadata: {name: local}\nspec: {selfSigned: {}}\n")
+    c:kubectl("apply", "-f", issuer)
+    c:kubectl("wait", "--for=condition=Ready", "clusterissuer/local", "--timeout=20s")
+  end)
+
   helm_test("install or upgrade, values kept, and releases of several namespaces", function(t, c, path)
     for _, namespace in ipairs { "a", "b" } do
       c:helm("upgrade", "--install", "app-" .. namespace, path, "-n", namespace, "--create-namespace", "--set",
