@@ -67,6 +67,9 @@ function M.open(dir)
   return self
 end
 
+--- Opens the journal for appending, in place of the file that is open.
+---@return true? ok
+---@return ws.Error? err
 function Store:reopen()
   if self.file then self.file:close() end
   local file, message = io.open(self.path, "ab")
@@ -111,6 +114,10 @@ function Store:compact()
   return true
 end
 
+--- Writes one change to the journal; nil removes. Raises an error of kind `io`.
+---@param name string  of the collection
+---@param key string
+---@param value any
 function Store:append(name, key, value)
   if self.closed then error("the store is closed", 3) end
   local ok, message = self.file:write(json.encode { c = name, k = key, v = value == nil and json.null or value }, "\n")
@@ -148,6 +155,9 @@ function Collection:get(key)
   return self.values[key]
 end
 
+--- Changes the map in memory only; for what is in the journal already.
+---@param key string
+---@param value any  nil removes
 function Collection:assign(key, value)
   local existed = self.values[key] ~= nil
   if existed ~= (value ~= nil) then

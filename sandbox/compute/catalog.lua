@@ -59,7 +59,10 @@ end
 ---@return boolean
 function M.is_region(region) return REGIONS[region] ~= nil end
 
---- The resource of a region.
+--- The resource of a region, or 404.
+---@param project string
+---@param name string
+---@return table
 function M.region(project, name)
   if not REGIONS[name] then reply.not_found(("projects/%s/regions/%s"):format(project, name)) end
   local base = links.PREFIX .. "projects/" .. project
@@ -68,7 +71,10 @@ function M.region(project, name)
     zones = values.map(M.zones_of(name), function(zone) return base .. "/zones/" .. zone end) }
 end
 
---- The resource of a zone.
+--- The resource of a zone, or 404.
+---@param project string
+---@param name string
+---@return table
 function M.zone(project, name)
   local region = M.region_of(name)
   if not region then reply.not_found(("projects/%s/zones/%s"):format(project, name)) end
@@ -110,6 +116,10 @@ local LISTED = { "e2-micro", "e2-small", "e2-medium", "e2-standard-2", "e2-stand
   "n2d-standard-4", "c3-standard-4", "t2d-standard-2" }
 
 --- The machine type of that name, nil when no such type can exist.
+---@param project string
+---@param zone string
+---@param name string
+---@return table?
 function M.machine_type(project, zone, name)
   local cpus, memory
   if SHARED_CORE[name] then
@@ -132,6 +142,9 @@ function M.machine_type(project, zone, name)
 end
 
 --- The machine types that a list shows.
+---@param project string
+---@param zone string
+---@return table[]
 function M.machine_types(project, zone)
   return values.map(LISTED, function(name) return M.machine_type(project, zone, name) end)
 end
@@ -153,6 +166,8 @@ function M.image(project, name, by_family)
 end
 
 --- The public images of a project, sorted.
+---@param project string
+---@return table[]
 function M.images(project)
   local list = json.array {}
   for _, family in ipairs(values.keys(FAMILIES[project] or {})) do list[#list + 1] = M.image(project, family, true) end

@@ -122,6 +122,8 @@ local function check_protection(self, bucket_name, object)
   end
 end
 
+--- A generation that is higher than all before: microseconds since 1970.
+---@return string
 function Objects:next_generation()
   local now = math.floor(time.now() * 1e6)
   self.last_generation = math.max(now, self.last_generation + 1)
