@@ -77,7 +77,8 @@ end
 local function environment(self, workspace)
   local env = { TF_WORKSPACE = workspace, TF_DATA_DIR = self.data_dir, TF_IN_AUTOMATION = "1", TF_INPUT = "0",
     CHECKPOINT_DISABLE = "1", TF_CLI_ARGS = false, TF_LOG = os.getenv "TF_LOG" or false }
-  for _, command in ipairs { "init", "plan", "apply", "destroy", "output", "show" } do
+  for _, command in ipairs { "init", "plan", "apply", "destroy", "output", "show", "state", "state_pull", "version",
+    "force-unlock", "force_unlock", "workspace", "validate" } do
     env["TF_CLI_ARGS_" .. command] = false
   end
   -- Terraform before 1.6 refuses an emulator together with a token; the backend's own variable says the same.
@@ -122,9 +123,10 @@ local function run(self, name, args, opts, reader)
   local result
   ok, problem = orphan.begin(self.data_dir)
   if not ok then return nil, problem end
-  result, err = process.run(argv, { stdout = { file = log, append = true }, stderr = "stdout",
-    env = environment(self, opts.workspace or self.opts.workspace), stop_signal = "INT", grace = GRACE,
-    timeout = opts.timeout or COMMAND_TIMEOUT })
+  local env = environment(self, opts.workspace or self.opts.workspace)
+  for key, value in pairs(opts.env or {}) do env[key] = value end
+  result, err = process.run(argv, { stdout = { file = log, append = true }, stderr = "stdout", env = env,
+    stop_signal = "INT", grace = GRACE, timeout = opts.timeout or COMMAND_TIMEOUT })
   if result and result.code then orphan.finish(self.data_dir) end
   finished = true
   tail:cancel() -- rather than to wait for its next look
@@ -171,7 +173,17 @@ local function wait_for_orphan(self)
   end
 end
 
-local init_turn = task.limit(1) -- the plugin cache must not be filled by two at once
+--- Calls fn(environment) with the plugin cache that all layers share, alone: it does not bear two that fill it at once.
+--- With providers that are attached nothing is downloaded and nothing has to be waited for.
+local function with_plugin_cache(fn)
+  if os.getenv "TF_REATTACH_PROVIDERS" then return fn {} end
+  local dir = os.getenv "TF_PLUGIN_CACHE_DIR" or require "ws.project".state_dir() .. "/plugins"
+  local ok, err = fs.mkdir(dir)
+  if not ok then return nil, err end
+  local lock <close>, lock_err = fs.lock(dir .. "/lock", { wait = INIT_TIMEOUT }) -- luacheck: ignore 211
+  if lock_err then return nil, lock_err end
+  return fn { TF_PLUGIN_CACHE_DIR = dir }
+end
 
 --- Prepares the data folder: backend and providers. Does nothing when nothing changed since the last time.
 ---@async
@@ -198,9 +210,10 @@ function Layer:init()
   local reader = events.new(self.opts.on_event)
   if self.opts.on_event then self.opts.on_event { text = "terraform init" } end
   -- The default workspace always exists; ours is made by the first apply.
-  local function start() return run(self, "init", args, { workspace = "default", timeout = INIT_TIMEOUT }, reader) end
   local result
-  if os.getenv "TF_REATTACH_PROVIDERS" then result, err = start() else result, err = init_turn:run(start) end
+  result, err = with_plugin_cache(function(env)
+    return run(self, "init", args, { workspace = "default", timeout = INIT_TIMEOUT, env = env }, reader)
+  end)
   if not result then return nil, err end
   if result.code ~= 0 then
     local text = table.concat(reader.other, "\n")
@@ -290,26 +303,59 @@ local function plan_and_apply(self, flags)
   end)
 end
 
---- Plans without applying.
+local function check(name, opts, options)
+  for key in pairs(opts or {}) do
+    if not options[key] then error(("Layer:%s: unknown option '%s'"):format(name, tostring(key)), 3) end
+  end
+  return opts or {}
+end
+
+--- Plans without applying. With `out` the plan is kept there, for Layer:apply and Layer:show; it holds secrets.
 ---@async
+---@param opts? { out?: string, destroy?: boolean }
 ---@return ws.terraform.Result? result
 ---@return ws.Error? err
-function Layer:plan()
+function Layer:plan(opts)
+  opts = check("plan", opts, { out = true, destroy = true })
   local ok, err = self:init()
   if not ok then return nil, err end
   local vars = json.encode(self.opts.vars or json.object {}, { secrets = true })
+  local flags = opts.destroy and { "-destroy" } or nil
   return with_private_file(self, ".tfvars.json", vars, function(vars_path)
-    return with_private_file(self, ".tfplan", nil, function(path) return plan(self, path, vars_path) end)
+    if not opts.out then
+      return with_private_file(self, ".tfplan", nil, function(path) return plan(self, path, vars_path, flags) end)
+    end
+    local out = fs.absolute(opts.out)
+    local made, problem = fs.write(out, "", { mode = 384, durable = false }) -- 0600 before terraform fills it
+    if not made then return nil, problem end
+    local result, failure = plan(self, out, vars_path, flags)
+    if result then fs.chmod(out, 384) end
+    return result, failure
   end)
 end
 
---- Brings the layer to what its files and variables say; without changes only a plan is made.
+--- Applies a plan that was kept.
+local function apply_plan(self, path)
+  local ok, err = self:init()
+  if not ok then return nil, err end
+  local result, reader = run_unlocking(self, "apply", { "-input=false", "-json", fs.absolute(path) })
+  if not result then return nil, reader end
+  local add, change, remove = counts(reader.changes)
+  return { add = add, change = change, remove = remove, unchanged = add + change + remove == 0,
+    seconds = result.seconds, resources = reader.resources }
+end
+
+--- Brings the layer to what its files and variables say; without changes only a plan is made. With `plan` exactly that
+--- kept plan is applied; terraform refuses one that the state has left behind.
 ---@async
+---@param opts? { plan?: string }
 ---@return ws.terraform.Result? result
 ---@return ws.Error? err  kind `failed` with `where` (file:line and resource) and `detail`, `locked`, `missing_tool`,
 ---  `interrupted`, `timeout`
-function Layer:apply()
-  local result, err = plan_and_apply(self)
+function Layer:apply(opts)
+  opts = check("apply", opts, { plan = true })
+  local result, err
+  if opts.plan then result, err = apply_plan(self, opts.plan) else result, err = plan_and_apply(self) end
   if not result then return nil, err end
   result.outputs, err = self:outputs()
   if not result.outputs then return nil, err end
@@ -354,26 +400,44 @@ function Layer:state_list()
   return state.addresses(read)
 end
 
+--- Runs a command that only reads and returns what it prints.
+local function ask(self, args)
+  local ok, err = self:init()
+  if not ok then return nil, err end
+  local tool = assert(self.find())
+  local result
+  result, err = process.run(table.move(args, 1, #args, 3, { tool.path, "-chdir=" .. self.dir }),
+    { env = environment(self, self.opts.workspace), timeout = INIT_TIMEOUT, max_output = 1 << 28 })
+  if not result then return nil, err end
+  if result.code ~= 0 then
+    return nil, errors.new { kind = "failed", op = "terraform " .. args[1], message = secret.redact(result.stderr),
+      status = result.code }
+  end
+  return result.stdout
+end
+
+--- The state, or a plan that was kept, in terraform's own form (`terraform show -json`). It shows secrets.
+---@async
+---@param plan_file? string
+---@return table? document
+---@return ws.Error? err
+function Layer:show(plan_file)
+  local text, err = ask(self, { "show", "-json", "-no-color", plan_file and fs.absolute(plan_file) })
+  if not text then return nil, err end
+  return json.decode(text)
+end
+
 --- The state of a backend that is not a bucket, through terraform.
 ---@async
 ---@return table? state
 ---@return ws.Error? err
 function Layer:pull()
-  local ok, err = self:init()
-  if not ok then return nil, err end
-  local tool = assert(self.find())
-  local result
-  result, err = process.run({ tool.path, "-chdir=" .. self.dir, "state", "pull" },
-    { env = environment(self, self.opts.workspace), timeout = INIT_TIMEOUT })
-  if not result then return nil, err end
-  if result.code ~= 0 then
-    return nil, errors.new { kind = "failed", op = "terraform state pull", message = result.stderr,
-      status = result.code }
-  end
-  if not result.stdout:find("%S") then
+  local text, err = ask(self, { "state", "pull" })
+  if not text then return nil, err end
+  if not text:find("%S") then
     return nil, errors.new { kind = "not_found", op = "terraform state pull", message = "there is no state" }
   end
-  return json.decode(result.stdout)
+  return json.decode(text)
 end
 
 return M

@@ -35,6 +35,8 @@ return function(test)
       { timeout = 120, linger = 0.5 }))
     local env = { GOOGLE_OAUTH_ACCESS_TOKEN = "any" }
     for name, value in started.stdout:gmatch("([%u_]+)=(%S+)") do env[name] = value end
+    -- Terraform before 1.6 wants the backend's own variable when there is a token.
+    env.GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT = env.STORAGE_EMULATOR_HOST .. "/storage/v1/"
     environment.set(env)
     t:defer(function() for name in pairs(env) do environment.overlay()[name] = nil end end)
     assert(fs.mkdir(dir .. "/layers/slow"))
