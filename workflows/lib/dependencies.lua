@@ -78,7 +78,7 @@ local function install_one(p, name, wanted)
   if stand_in then p.w:note(("%s: its repository cannot be reached, the sandbox's stand-in is used"):format(chart)) end
   release(p, chart .. " " .. wanted.version, {
     release = wanted.release or chart, chart = path, namespace = wanted.namespace or default.namespace,
-    values = M.merge(default.values and default.values(p), wanted.values),
+    values = M.merge(chart == default.chart and default.values and default.values(p), wanted.values),
   })
 end
 
@@ -102,7 +102,7 @@ function M.platform_values(m)
 end
 
 --- `over` laid over `base`, maps merged, everything else replaced.
----@param base? table
+---@param base? table|false
 ---@param over? table
 ---@return table
 function M.merge(base, over)
