@@ -57,7 +57,7 @@ return function(test)
     local err = t:raises("boom", run.together, run, {
       function() run:step("a", function() task.sleep(0.005) error("boom") end) end,
       function()
-        run:step("b", function() task.sleep(0.02) end)
+        run:step("b", function() task.sleep(0.3) end)
         run:step("c", function() end)
       end,
       function() run:step("d", { needs = { "a" } }, function() end) end,
