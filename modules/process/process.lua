@@ -40,12 +40,12 @@ local RUN_TIMEOUT = 3600 -- seconds
 ---@field lingering? boolean  a grandchild still held a pipe when it was closed
 ---@field seconds number  from start to exit
 
---- Starts natively; misuse is raised for whoever called the public function.
-local function native_start(name, argv, opts, timeout)
+--- Starts natively; misuse is raised `level` calls up, for whoever called the public function.
+local function native_start(name, argv, opts, timeout, level)
   local ok, child, err = pcall(native.start, argv, opts, environment.overlay(), timeout)
   if ok then return child, err end
   if errors.is(child) then error(child, 0) end
-  error((tostring(child):gsub("^[^:]+:%d+: ", ""):gsub("to '[^']*'", "to '" .. name .. "'", 1)), 3)
+  error((tostring(child):gsub("^[^:]+:%d+: ", ""):gsub("to '[^']*'", "to '" .. name .. "'", 1)), level)
 end
 
 local function reader(child, which, callback)
@@ -94,6 +94,23 @@ local function needs_pumps(opts)
   return opts and (opts.on_stdout or opts.on_stderr or type(opts.stdin) == "function")
 end
 
+--- The work of run and check, which call it directly: misuse is raised two calls up.
+local function run(name, argv, opts)
+  if type(opts) == "table" then
+    if opts.detached then error("a detached program is started, not run: see process.start", 3) end
+    if opts.stdout == "pipe" or opts.stderr == "pipe" or opts.stdin == true then
+      error("'pipe' and stdin = true are for process.start", 3)
+    end
+  end
+  local child, err = native_start(name, argv, opts, RUN_TIMEOUT, 4)
+  if not child then return nil, err end
+  if not needs_pumps(opts) then return child:wait(nil, true) end
+  local tasks <close> = pumps(child, opts)
+  local result, wait_err = child:wait(nil, true)
+  join_all(tasks)
+  return result, wait_err
+end
+
 --- Runs a program and waits for it.
 ---
 --- ```lua
@@ -109,19 +126,8 @@ end
 ---@return ws.Error? err  kinds: `missing_tool` (no such command), `not_found` (no such cwd), `denied`, `invalid`,
 ---  `timeout` (with `result`)
 function M.run(argv, opts)
-  if type(opts) == "table" then
-    if opts.detached then error("a detached program is started, not run: see process.start", 2) end
-    if opts.stdout == "pipe" or opts.stderr == "pipe" or opts.stdin == true then
-      error("'pipe' and stdin = true are for process.start", 2)
-    end
-  end
-  local child, err = native_start("process.run", argv, opts, RUN_TIMEOUT)
-  if not child then return nil, err end
-  if not needs_pumps(opts) then return child:wait(nil, true) end
-  local tasks <close> = pumps(child, opts)
-  local result, wait_err = child:wait(nil, true)
-  join_all(tasks)
-  return result, wait_err
+  local result, err = run("process.run", argv, opts)
+  return result, err
 end
 
 local function last_lines(text, count)
@@ -143,7 +149,7 @@ end
 ---@return ws.process.Result? result
 ---@return ws.Error? err  as run; kind `failed` with `status` (the exit code), `result`, and the last lines it wrote
 function M.check(argv, opts)
-  local result, err = M.run(argv, opts)
+  local result, err = run("process.check", argv, opts)
   if not result then return nil, err end
   if result.code == 0 then return result end
   local how = result.signal and "was ended by " .. result.signal or "failed with exit code " .. result.code
@@ -174,7 +180,7 @@ Child.__index = Child
 ---@return ws.process.Child? child
 ---@return ws.Error? err  as run
 function M.start(argv, opts)
-  local child, err = native_start("process.start", argv, opts)
+  local child, err = native_start("process.start", argv, opts, nil, 3)
   if not child then return nil, err end
   return setmetatable({
     native = child, pid = child.pid, command = child.command, tasks = needs_pumps(opts) and pumps(child, opts) or {},

@@ -87,8 +87,13 @@ return function(test)
   end)
 
   test("misuse raises where it was called", function(t)
-    local err = t:raises("unknown option 'timout'", function() return (process.run({ "true" }, { timout = 1 })) end)
-    t:has(err, "modules/process/test.lua")
+    for _, name in ipairs { "run", "check", "start" } do
+      local err = t:raises("unknown option 'timout'", function() return (process[name]({ "true" }, { timout = 1 })) end)
+      t:has(err, "modules/process/test.lua:")
+      t:has(err, "'process." .. name .. "'")
+    end
+    local err = t:raises("process.start", function() return (process.check({ "true" }, { detached = true })) end)
+    t:has(err, "modules/process/test.lua:")
     t:raises("empty list", process.run, {})
     t:raises("argument 2 of the command: string expected, got table", process.run, { "a", {} })
     t:raises("NUL", process.run, { "a", "b\0c" })
