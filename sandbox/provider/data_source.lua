@@ -45,6 +45,13 @@ local function read_resource(spec, block, context, config)
   return state
 end
 
+--- The configuration, with the parts of the resource's link when it names it by `self_link`.
+local function named(spec, config)
+  local link = spec.of and config.self_link
+  local parts = link and resource.parse_import(resource.get(spec.of), link)
+  return parts and setmetatable(parts, { __index = config }) or config
+end
+
 --- Reads a data source.
 ---@async
 ---@param spec table
@@ -54,7 +61,7 @@ end
 ---@return table? state
 ---@return ws.Error? err
 function M.read(spec, block, connection, config)
-  local context = resource.context(connection, config)
+  local context = resource.context(connection, named(spec, config))
   local state, err
   if spec.of then
     state, err = read_resource(spec, block, context, config)

@@ -63,7 +63,7 @@ data "google_compute_network" "main" {
 }
 
 data "google_compute_subnetwork" "main" {
-  name = google_compute_subnetwork.main.name
+  self_link = google_compute_subnetwork.main.self_link
 }
 
 resource "google_compute_router" "main" {
@@ -322,6 +322,15 @@ resource "google_compute_network_endpoint_group" "main" {
   subnetwork   = google_compute_subnetwork.main.id
   default_port = 8080
   zone         = "europe-west1-b"
+}
+
+resource "google_compute_region_network_endpoint_group" "run" {
+  name   = "neg-run"
+  region = "europe-west1"
+
+  cloud_run {
+    service = "app"
+  }
 }
 
 resource "google_compute_backend_service" "main" {

@@ -1,7 +1,6 @@
 --- Networks and what belongs to them: subnets, routers, firewalls, addresses, disks.
 local error_object = require "ws.error"
 local json = require "ws.json"
-local values = require "sandbox.provider.values"
 
 local GLOBAL, REGIONAL = "projects/{project}/global/", "projects/{project}/regions/{region}/"
 
@@ -247,41 +246,5 @@ M.resources.google_compute_router_nat.update = function(context, planned)
     nats[i or #nats + 1] = body
   end)
 end
-
--- ---- routes of a peering -------------------------------------------------------------------------------------------
-
-local function update_peering(context, planned)
-  local body = { networkPeering = {
-    name = planned.peering, exportCustomRoutes = planned.export_custom_routes,
-    importCustomRoutes = planned.import_custom_routes,
-  } }
-  for name, key in pairs { export_subnet_routes_with_public_ip = "exportSubnetRoutesWithPublicIp",
-    import_subnet_routes_with_public_ip = "importSubnetRoutesWithPublicIp" } do
-    if type(planned[name]) == "boolean" then body.networkPeering[key] = planned[name] end
-  end
-  return context.run("PATCH", "compute", context.fill(GLOBAL .. "networks/{network}/updatePeering"), { body = body })
-end
-
-M.resources.google_compute_network_peering_routes_config = {
-  service = "compute",
-  id = GLOBAL .. "networks/{network}/networkPeerings/{peering}",
-  mutable = { "export_custom_routes", "import_custom_routes", "export_subnet_routes_with_public_ip",
-    "import_subnet_routes_with_public_ip" },
-  client = { "network", "peering" },
-  create_with = update_peering,
-  update = update_peering,
-  read_with = function(context, prior)
-    local network, err = context.call("GET", "compute", context.fill(GLOBAL .. "networks/{network}"))
-    if not network then return nil, err end
-    for _, peering in ipairs(network.peerings or {}) do
-      if peering.name == prior.peering then return peering end
-    end
-    return false
-  end,
-  delete_with = function() return true end, -- the peering keeps what it has
-}
-
---- The part of a link that names the resource, with the project.
-M.tail = values.tail
 
 return M
