@@ -12,8 +12,7 @@ yaml.null = nil
 --- plain values (`!!str`, `!!int`, …), more than 256 levels, and aliases that add more than 100000 values.
 ---@param text string
 ---@param opts? { filename?: string, yaml11?: boolean }  `filename`: named in the error. `yaml11`: scalars as
----  Kubernetes'
----  tools read them: `yes`, `no`, `on`, `off`, `y`, `n` are booleans, `0644` is octal, `0b101` binary.
+---  Kubernetes' tools read them: `yes`, `no`, `on`, `off`, `y`, `n` are booleans, `0644` is octal, `0b101` binary.
 ---@return any? value
 ---@return ws.Error? err  kind `parse`; its message begins with `line:column:`, or `file:line:column:`
 function yaml.decode(text, opts) end
