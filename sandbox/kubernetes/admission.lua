@@ -103,6 +103,9 @@ local FIRST_STATUS = {
     return { currentNumberScheduled = 0, desiredNumberScheduled = 0, numberMisscheduled = 0, numberReady = 0 }
   end,
   ["autoscaling/horizontalpodautoscalers"] = function() return { desiredReplicas = 0 } end,
+  ["policy/poddisruptionbudgets"] = function()
+    return { currentHealthy = 0, desiredHealthy = 0, disruptionsAllowed = 0, expectedPods = 0 }
+  end,
   ["batch/jobs"] = function() return values.object() end,
   ["batch/cronjobs"] = function() return values.object() end,
 }
@@ -174,6 +177,10 @@ end
 ---@param old? table
 function M.allocate(api, resource, new, old)
   if resource.id == "/services" and new.spec then service(api, new, old) end
+  if resource.id == "/namespaces" and not old then
+    local spec = values.sub(new, "spec")
+    spec.finalizers = spec.finalizers or values.array { "kubernetes" }
+  end
 end
 
 return M

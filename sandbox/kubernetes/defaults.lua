@@ -212,8 +212,6 @@ end
 
 KIND["/namespaces"] = function(o)
   values.sub(o, "metadata", "labels")["kubernetes.io/metadata.name"] = o.metadata.name
-  if not o.metadata.deletionTimestamp then fill(values.sub(o, "spec"),
-    { finalizers = values.array { "kubernetes" } }) end
   fill(values.sub(o, "status"), { phase = "Active" })
 end
 

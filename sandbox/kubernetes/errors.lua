@@ -75,8 +75,11 @@ function M.conflict(resource, name, why)
 end
 
 --- Raises 403 for an object.
-function M.forbidden(resource, name, why)
-  M.raise("Forbidden", ('%s "%s" is forbidden: %s'):format(qualified(resource), name, why), details_of(resource, name))
+---@param causes? table[]
+function M.forbidden(resource, name, why, causes)
+  local details = details_of(resource, name)
+  details.causes = causes
+  M.raise("Forbidden", ('%s "%s" is forbidden: %s'):format(qualified(resource), name, why), details)
 end
 
 --- Raises 422 for the problems found in an object.

@@ -109,9 +109,9 @@ function M.create(api, ctx, object, applied)
   meta.namespace = resource.namespaced and ctx.namespace or nil
   if not meta.name and meta.generateName then meta.name = meta.generateName .. M.suffix(5) end
   if resource.namespaced and check_namespace(api, ctx) and ctx.manager then
-    errors.forbidden(resource, meta.name or "",
-      ("unable to create new content in namespace %s because it is being terminated")
-      :format(ctx.namespace))
+    errors.forbidden(resource, meta.name or "", ("unable to create new content in namespace %s because it is being "
+      .. "terminated"):format(ctx.namespace), values.array { { reason = "NamespaceTerminating",
+      field = "metadata.namespace", message = ("namespace %s is being terminated"):format(ctx.namespace) } })
   end
   if meta.name and api.store:get(resource.id, meta.namespace, meta.name) then
     errors.already_exists(resource, meta.name)
@@ -310,7 +310,7 @@ function M.delete(api, ctx, object, options)
     local meta = o.metadata
     if not meta.deletionTimestamp then
       meta.deletionTimestamp = api:now(grace)
-      meta.deletionGracePeriodSeconds = grace
+      meta.deletionGracePeriodSeconds = resource.id ~= "/namespaces" and grace or nil
       if meta.generation then meta.generation = meta.generation + 1 end
     elseif grace < (meta.deletionGracePeriodSeconds or 0) then
       meta.deletionTimestamp, meta.deletionGracePeriodSeconds = api:now(grace), grace

@@ -111,7 +111,7 @@ return function(test)
       spec = { minAvailable = 1, selector = { matchLabels = { a = "b" } } },
       status = { currentHealthy = 7, desiredHealthy = 7, expectedPods = 7, disruptionsAllowed = 7 } })
     local _, made = c:call("GET", path .. "/b")
-    t:eq(made.status, nil)
+    t:eq(made.status.currentHealthy, 0)
     made.status = { currentHealthy = 3, desiredHealthy = 1, expectedPods = 3, disruptionsAllowed = 2 }
     made.spec.minAvailable = 9
     local status, written = c:call("PUT", path .. "/b/status", made)

@@ -81,6 +81,9 @@ local function resource_request(api, req, steps, user)
   local target = request.target(steps)
   local resource = target and api.resources:at(target.group, target.version, target.plural)
   if not resource then
+    if target and #api.resources:in_version(target.group, target.version) > 0 then
+      errors.raise("NotFound", "the server could not find the requested resource", values.object())
+    end
     return not_found()
   end
   local verb = verb_of(req, target)

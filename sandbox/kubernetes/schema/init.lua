@@ -128,6 +128,9 @@ local function fold_inline(node, done)
   end
 end
 
+-- Kinds that also stand inside others, and then may say what they are.
+local EMBEDDED_KINDS = { ["core/v1.PersistentVolumeClaim"] = true }
+
 function parse_group(group)
   if groups[group] and groups[group][1] then return groups[group] end
   groups[group] = groups[group] or {}
@@ -144,7 +147,10 @@ function parse_group(group)
   end
   for _, node in ipairs(found) do link_type(group, node) end
   local done = {}
-  for _, node in ipairs(found) do fold_inline(node, done) end
+  for _, node in ipairs(found) do
+    fold_inline(node, done)
+    if EMBEDDED_KINDS[node.name] then node.fields.apiVersion, node.fields.kind = SCALARS.string, SCALARS.string end
+  end
   -- A field with flags is a copy of its type's node, made before that type was linked.
   for _, node in ipairs(found) do
     for _, field in pairs(node.fields) do
