@@ -92,6 +92,27 @@ return function(test)
     drop(api)
   end)
 
+  test("pods that are made after a restart get addresses of their own", function(t)
+    local dir = t:tmpdir() .. "/state"
+    local function pod(c, name)
+      c:call("POST", "/api/v1/namespaces/default/pods", { apiVersion = "v1", kind = "Pod", metadata = { name = name },
+        spec = { containers = { { name = "c", image = "i:1" } } } })
+    end
+    local function address(c, name)
+      return select(2, c:call("GET", "/api/v1/namespaces/default/pods/" .. name)).status.podIP
+    end
+    local c, api = open(dir)
+    pod(c, "a")
+    api:settle()
+    drop(api)
+    c, api = open(dir)
+    pod(c, "b")
+    api:settle()
+    t:ok(address(c, "a"))
+    t:ok(address(c, "a") ~= address(c, "b"))
+    drop(api)
+  end)
+
   test("tokens of service accounts stay valid", function(t)
     local dir = t:tmpdir() .. "/state"
     local c, api = open(dir)

@@ -34,7 +34,7 @@ Simulation.__index = Simulation
 function M.new(api, pace)
   local self = setmetatable({
     api = api, store = api.store, pace = pace, work = heap.new(), queued = {}, offset = 0, wake = task.queue(),
-    controllers = {}, by_kind = {}, counters = {},
+    controllers = {}, by_kind = {}, counters = { pod = api.store.revision },
   }, Simulation)
   for _, name in ipairs(CONTROLLERS) do
     local controller = require("sandbox.kubernetes.simulate." .. name)
@@ -248,7 +248,8 @@ function M.owned_by(owner)
   } }
 end
 
---- A number that is not given twice.
+--- A number that is not given twice. Pods' begin at the store's revision, so that their addresses stay distinct after a
+--- restart.
 ---@param name string
 ---@return integer
 function Simulation:number(name)
