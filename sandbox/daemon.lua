@@ -57,7 +57,7 @@ local function status_of(cloud, address)
   }
 end
 
-local function serve_provider(dir, endpoint)
+local function serve_provider(dir, endpoint, project)
   local found, provider = pcall(require, "sandbox.provider")
   if not found then
     log.warn("the Terraform provider is not part of this build: " .. tostring(provider))
@@ -67,7 +67,7 @@ local function serve_provider(dir, endpoint)
   -- Socket paths are short (108 bytes); a deep state folder needs one elsewhere.
   if #socket > 100 then socket = assert(fs.temp_dir { prefix = "wsrun-provider-" }) .. "/s" end
   os.remove(socket)
-  local serving, err = provider.serve { socket = socket, endpoint = endpoint }
+  local serving, err = provider.serve { socket = socket, endpoint = endpoint, project = project }
   if not serving then
     log.error("the Terraform provider does not start: " .. tostring(err))
     return nil
@@ -120,7 +120,7 @@ function M.serve(opts)
   if cloud.start_clusters then cloud.start_clusters() end
   require "sandbox.seed".apply(cloud)
   if opts.provider ~= false then
-    provider = serve_provider(dir, plain.url)
+    provider = serve_provider(dir, plain.url, (tokens.default_project(cloud) or {}).projectId)
     if provider then
       local reattach = provider.reattach and provider:reattach()
       address.provider = { socket = provider.socket, reattach = reattach }

@@ -69,7 +69,8 @@ end
 
 function handlers.ConfigureProvider(request, connection, options)
   local configured, problem = config.configure(decode(schema.provider(), request.config) or {}, {
-    endpoint = options.endpoint, transport = options.transport, terraform_version = request.terraform_version,
+    endpoint = options.endpoint, project = options.project, transport = options.transport,
+    terraform_version = request.terraform_version,
   })
   connection.provider = configured
   return { diagnostics = { problem } }
@@ -199,10 +200,11 @@ local function http_transport(request)
 end
 
 --- The handler of all calls, for `ws.provider.serve` and `ws.provider.plugin`.
----@param options? { endpoint?: string, transport?: function }
+---@param options? { endpoint?: string, project?: string, transport?: function }
 ---@return fun(method: string, request: table, connection: table): table|string|nil, ws.Error?
 function M.handler(options)
-  options = { endpoint = options and options.endpoint, transport = options and options.transport or http_transport }
+  options = options or {}
+  options = { endpoint = options.endpoint, project = options.project, transport = options.transport or http_transport }
   return function(method, request, connection)
     local handler = handlers[method]
     if not handler then return provider.unsupported(method .. " is not served") end
@@ -217,7 +219,8 @@ local Server = {}
 Server.__index = Server
 
 --- Starts serving the provider.
----@param options { socket: string, endpoint: string, transport?: function }  `endpoint`: the sandbox's address,
+---@param options { socket: string, endpoint: string, project?: string, transport?: function }  `project`: used when the
+---  configuration and the environment name none; `endpoint`: the sandbox's address,
 ---  "http://127.0.0.1:8080"; `transport`: replaces HTTP in tests
 ---@return sandbox.provider.Server? server
 ---@return ws.Error? err
