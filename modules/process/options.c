@@ -64,73 +64,95 @@ static void read_argv(lua_State *L, int anchors, struct process_spec *spec)
 	spec->argv = argv;
 }
 
-/* Sets variables of the table at `values` in the table at `env`: name → "name=value", or nil for false. */
-static void merge_env(lua_State *L, int values, int env)
+/* What the child's environment has instead of ours: "name=value", or nothing when the text is NULL. */
+struct change {
+	const char *name;
+	size_t name_len;
+	const char *text;
+};
+
+static size_t count_keys(lua_State *L, int idx)
+{
+	size_t n = 0;
+	for (lua_pushnil(L); lua_next(L, idx) != 0; lua_pop(L, 1))
+		n++;
+	return n;
+}
+
+/* Reads name and value at the top of the stack; the text is anchored. */
+static struct change read_change(lua_State *L, int anchors)
+{
+	struct change c = {0};
+	size_t len;
+	if (lua_type(L, -2) != LUA_TSTRING)
+		luaL_error(L, "option 'env': names must be strings, got a %s", luaL_typename(L, -2));
+	c.name = lua_tolstring(L, -2, &c.name_len);
+	if (c.name_len == 0 || strlen(c.name) != c.name_len || strchr(c.name, '=') != NULL)
+		luaL_error(L, "option 'env': '%s' cannot be the name of a variable", c.name);
+	if (lua_isboolean(L, -1) && !lua_toboolean(L, -1))
+		return c;
+	const char *value = ws_secret_open(L, -1, &len);
+	if (value == NULL && lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+		luaL_error(
+			L, "option 'env': %s: string, secret or false expected, got %s", c.name, luaL_typename(L, -1));
+	if (value == NULL)
+		value = lua_tolstring(L, -1, &len);
+	if (strlen(value) != len)
+		luaL_error(L, "option 'env': the value of %s contains a NUL byte", c.name);
+	lua_pushfstring(L, "%s=%s", c.name, value);
+	c.text = anchor(L, anchors);
+	return c;
+}
+
+/* Adds the changes of the table at `values`; a later one of the same name wins. Returns their number. */
+static size_t add_changes(lua_State *L, int values, int anchors, struct change *changes, size_t count)
 {
 	for (lua_pushnil(L); lua_next(L, values) != 0; lua_pop(L, 1)) {
-		if (lua_type(L, -2) != LUA_TSTRING)
-			luaL_error(L, "option 'env': names must be strings, got a %s", luaL_typename(L, -2));
-		size_t name_len, len;
-		const char *name = lua_tolstring(L, -2, &name_len);
-		if (name_len == 0 || strlen(name) != name_len || strchr(name, '=') != NULL)
-			luaL_error(L, "option 'env': '%s' cannot be the name of a variable", name);
-		lua_pushvalue(L, -2); /* name, value, name */
-		if (lua_isboolean(L, -2) && !lua_toboolean(L, -2)) {
-			lua_pushnil(L);
-		} else {
-			const char *value = ws_secret_open(L, -2, &len);
-			if (value == NULL && lua_type(L, -2) != LUA_TSTRING && lua_type(L, -2) != LUA_TNUMBER)
-				luaL_error(L, "option 'env': %s: string, secret or false expected, got %s", name,
-					luaL_typename(L, -2));
-			if (value == NULL)
-				value = lua_tolstring(L, -2, &len);
-			if (strlen(value) != len)
-				luaL_error(L, "option 'env': the value of %s contains a NUL byte", name);
-			lua_pushfstring(L, "%s=%s", name, value);
-		}
-		lua_rawset(L, env);
+		struct change c = read_change(L, anchors);
+		size_t i = 0;
+		while (i < count && strcmp(changes[i].name, c.name) != 0)
+			i++;
+		changes[i] = c;
+		count += i == count;
 	}
+	return count;
+}
+
+static bool is_changed(const char *entry, const struct change *changes, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strncmp(entry, changes[i].name, changes[i].name_len) == 0 && entry[changes[i].name_len] == '=')
+			return true;
+	return false;
 }
 
 static void read_env(lua_State *L, int anchors, struct process_spec *spec)
 {
 	bool clear = ws_opt_boolean(L, 2, "clear_env", false);
-	bool overlay = lua_istable(L, 3);
-	int type = ws_opt_get(L, 2, "env");
+	int type = ws_opt_get(L, 2, "env"), values = lua_gettop(L);
 	if (type != LUA_TNIL && type != LUA_TTABLE)
 		luaL_error(L, "option 'env': table expected, got %s", luaL_typename(L, -1));
-	int values = lua_gettop(L);
-	if (overlay) {
-		lua_pushnil(L);
-		overlay = lua_next(L, 3) != 0;
-		lua_settop(L, values);
+	size_t overlay = lua_istable(L, 3) && !clear ? count_keys(L, 3) : 0;
+	size_t wanted = type == LUA_TTABLE ? count_keys(L, values) : 0, ours = 0, count = 0, n = 0;
+	spec->envp = environ;
+	if (overlay + wanted > 0 || clear) {
+		struct change *changes = lua_newuserdatauv(L, (overlay + wanted + 1) * sizeof *changes, 0);
+		if (overlay > 0)
+			count = add_changes(L, 3, anchors, changes, count);
+		if (wanted > 0)
+			count = add_changes(L, values, anchors, changes, count);
+		while (!clear && environ[ours] != NULL)
+			ours++;
+		char **envp = array(L, anchors, ours + count);
+		for (size_t i = 0; i < ours; i++)
+			if (!is_changed(environ[i], changes, count))
+				envp[n++] = environ[i];
+		for (size_t i = 0; i < count; i++)
+			if (changes[i].text != NULL)
+				envp[n++] = (char *)(uintptr_t)changes[i].text;
+		envp[n] = NULL;
+		spec->envp = envp;
 	}
-	if (type == LUA_TNIL && !overlay && !clear) {
-		spec->envp = environ;
-		return;
-	}
-	lua_newtable(L);
-	int env = lua_gettop(L);
-	for (char **e = environ; !clear && *e != NULL; e++) {
-		const char *equals = strchr(*e, '=');
-		if (equals == NULL)
-			continue;
-		lua_pushlstring(L, *e, (size_t)(equals - *e));
-		lua_pushstring(L, *e);
-		lua_rawset(L, env);
-	}
-	if (overlay && !clear)
-		merge_env(L, 3, env);
-	if (type == LUA_TTABLE)
-		merge_env(L, values, env);
-	size_t count = 0;
-	for (lua_pushnil(L); lua_next(L, env) != 0; lua_pop(L, 1))
-		count++;
-	char **envp = array(L, anchors, count);
-	for (lua_pushnil(L); lua_next(L, env) != 0; lua_pop(L, 1))
-		*envp++ = (char *)(uintptr_t)lua_tostring(L, -1);
-	spec->envp = envp - count;
-	lua_rawseti(L, anchors, luaL_len(L, anchors) + 1); /* the strings live in it */
 	lua_settop(L, values - 1);
 }
 
