@@ -41,7 +41,9 @@ static int resume(lua_State *L, lua_State *co, int nargs, lua_KContext wrap)
 	bool blocked = !lua_isyieldable(L);
 	int nresults = 0;
 	e->no_yield += blocked;
+	e->running = co;
 	int status = lua_resume(co, L, nargs, &nresults);
+	e->running = L;
 	e->no_yield -= blocked;
 	if (status == LUA_YIELD && nresults == 1 && ws_is_wait_mark(co, -1)) {
 		lua_pop(co, 1);

@@ -247,6 +247,19 @@ static int start_main(lua_State *L)
 	return 1;
 }
 
+/* Whether the error at the top is what os.exit raises (boot.lua); then *code is what it was given. */
+static bool asked_to_exit(lua_State *L, int *code)
+{
+	int top = lua_gettop(L);
+	bool exited = lua_istable(L, top) && lua_getfield(L, top, "exited") == LUA_TBOOLEAN;
+	if (exited) {
+		lua_getfield(L, top, "exit");
+		*code = (int)lua_tointeger(L, -1);
+	}
+	lua_settop(L, top);
+	return exited;
+}
+
 int ws_engine_run(struct ws_engine *e, int argc, char *const argv[])
 {
 	lua_State *L = e->L;
@@ -263,7 +276,7 @@ int ws_engine_run(struct ws_engine *e, int argc, char *const argv[])
 	int n = ws_task_push_result(L, main_task);
 	if (lua_toboolean(L, -n)) {
 		code = n > 1 ? (int)lua_tointeger(L, -n + 1) : 0;
-	} else {
+	} else if (!asked_to_exit(L, &code)) {
 		fprintf(stderr, "wsrun: %s\n", luaL_tolstring(L, -1, NULL));
 		if (lua_istable(L, -2) && lua_getfield(L, -2, "traceback") == LUA_TSTRING)
 			fprintf(stderr, "%s\n", lua_tostring(L, -1));

@@ -30,7 +30,8 @@ struct ws_engine {
 	unsigned no_yield;       /* > 0: a coroutine was resumed from where Lua cannot yield */
 	unsigned forbidden;      /* effects that this run may not have, or-ed */
 	struct ws_exit_hook *exit_hooks;
-	uv_signal_t signals[2]; /* SIGINT, SIGTERM; see signal.c */
+	uv_signal_t signals[3];      /* SIGINT, SIGTERM, SIGHUP; see signal.c */
+	lua_State *volatile running; /* the innermost coroutine that runs; NULL while the loop does */
 	bool signals_open;
 	int signal_handler; /* registry reference of the Lua function, or LUA_NOREF */
 };

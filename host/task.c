@@ -345,7 +345,9 @@ static void task_resume(struct ws_task *t)
 	t->state = RUNNING;
 	t->generation++;
 	e->current = t;
+	e->running = t->co;
 	int status = lua_resume(t->co, e->L, nargs, &nresults);
+	e->running = NULL;
 	e->current = NULL;
 	if (status == LUA_YIELD) {
 		if (nresults == 1 && ws_is_wait_mark(t->co, -1)) {

@@ -104,6 +104,14 @@ function print(...)
   for i = 1, words.n do words[i] = secret.redact(tostring(words[i])) end
   raw_print(table.unpack(words, 1, words.n))
 end
+--- Ends the script (and what runs beside it) as an error does, so that children, temporary files and locks are
+--- released; the program's exit code is `code`.
+function os.exit(code)
+  code = (code == nil or code == true) and 0 or code == false and 1 or code
+  if math.type(code) ~= "integer" then error("os.exit: an integer or a boolean expected, got " .. type(code), 2) end
+  error(require "ws.error".new { kind = "failed", message = ("the script called os.exit(%d)"):format(code),
+    exit = code & 0xff, exited = true }, 0)
+end
 local raw_load = load
 function load(chunk, chunkname, _, ...)
   return raw_load(chunk, chunkname, "t", ...)

@@ -129,7 +129,10 @@ local function dispatch(words)
   end
   local globals, rest = split(words)
   if not globals then return nil, rest end
-  if globals.chdir then require "ws.project".set_root(globals.chdir) end
+  if globals.chdir then
+    local ok, problem = require "ws.project".set_root(globals.chdir)
+    if not ok then return nil, problem end
+  end
   add_tools()
   local first = table.remove(rest, 1)
   if not first then return require "ws.cli.help".main({}, globals) end
@@ -142,7 +145,8 @@ local function dispatch(words)
     end
   end
   local meant = nearest(first, command_names())
-  return nil, errors.new { kind = "invalid", usage = true, message = ("unknown command '%s'"):format(first),
+  return nil, errors.new { kind = "invalid", usage = true,
+    message = ("unknown %s '%s'"):format(first:find("^%-.") and "option" or "command", first),
     hint = meant and ("did you mean '%s'?"):format(meant) or "wsrun help lists the commands" }
 end
 

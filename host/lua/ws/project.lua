@@ -41,8 +41,16 @@ end
 
 --- Makes `path` the root, for the option -C.
 ---@param path string
+---@return true? ok
+---@return ws.Error? err  kind `invalid`: not a folder
 function M.set_root(path)
-  root = path:sub(1, 1) == "/" and path or cwd() .. "/" .. path
+  path = path:sub(1, 1) == "/" and path or cwd() .. "/" .. path
+  if not exists(path .. "/.") then
+    return nil, require "ws.error".new { kind = "invalid", usage = true,
+      message = ("-C: %s is not a folder"):format(path) }
+  end
+  root = path
+  return true
 end
 
 --- An absolute path: relative ones count from the project's root.

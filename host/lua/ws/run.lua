@@ -80,7 +80,7 @@ local function find_needed(self, step, need)
   end
   local found = self.by_result[need]
   if not found then
-    error(("step %s: needs takes names of steps and what steps returned"):format(step.path), 4)
+    error(("step %s: needs takes names of steps and what steps returned"):format(step.path), 5)
   end
   return found, found.path
 end
@@ -140,7 +140,7 @@ local function start(self, name, line)
   local parent = task.get("step")
   local path = parent and parent.path .. "/" .. name or name
   if self.by_path[path] then
-    error(("a step named %s exists already in this run"):format(path), 4)
+    error(("a step named %s exists already in this run"):format(path), 3)
   end
   local step = { name = name, path = path, parent = parent, status = "waiting", line = line, changes = {} }
   self.by_path[path] = step

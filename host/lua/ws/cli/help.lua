@@ -11,7 +11,7 @@ Exit codes
    64  wrong usage
    65  invalid manifest or script
    75  locked or parked: run it again later
-  130  interrupted by Ctrl-C (143: by SIGTERM); run it again to go on]]
+  130  interrupted by Ctrl-C (143: by SIGTERM, 129: by SIGHUP); run it again to go on]]
 
 local intro = [[
 wsrun - create and update Google Cloud platforms from Lua workflows

@@ -27,6 +27,7 @@ local function load_script(path)
   local text = file:read("a")
   file:close()
   if not text then return invalid(path .. " is not a file") end
+  text = text:gsub("^\239\187\191", ""):gsub("^#[^\n]*", "") -- as Lua itself: a byte order mark, a first line #!
   local chunk, problem = load(text, "@" .. path)
   if not chunk then return invalid(problem, "the script has a syntax error: nothing was run") end
   return chunk
@@ -60,6 +61,25 @@ local function again(path, words, globals)
   return table.concat(parts, " ")
 end
 
+local signal_codes = { INT = 130, TERM = 143, HUP = 129 }
+
+--- Runs a script's chunk in a task of its own: the first signal cancels it, which stops its children and waits for
+--- them; a second one ends those that ignore it. Returns ok, result or error, and the signal that came.
+local function run_chunk(chunk, words)
+  local signal
+  local running = require "ws.task".spawn(function()
+    return xpcall(chunk, keep_traceback, table.unpack(words))
+  end)
+  require "ws.signal.native".handle(function(name)
+    if signal then require "ws.process".interrupt_all("TERM") end
+    signal = signal or name
+    running:cancel()
+  end)
+  local ended, ok, value = running:join()
+  if not ended then return false, ok, signal end
+  return ok, value, signal
+end
+
 --- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace.
 local function watch_signals(run, emit)
   local presses = 0
@@ -74,7 +94,7 @@ local function watch_signals(run, emit)
     end
     if presses == 1 then
       emit { type = "text", run = run, text = ("\n%s: waiting for %s to stop; a second one ends them at once"):format(
-        name == "INT" and "Ctrl-C" or "SIGTERM", #names > 0 and table.concat(names, ", ") or "nothing") }
+        name == "INT" and "Ctrl-C" or "SIG" .. name, #names > 0 and table.concat(names, ", ") or "nothing") }
       process.interrupt_all("INT")
     else
       emit { type = "text", run = run, text = "ending the children; what they held may need `wsrun doctor`" }
@@ -146,7 +166,7 @@ function M.finish(run, ok, failure, context)
   local code = 0
   if not ok then
     local err = run.failed_step and run.failed_step.err or failure
-    code = run.interrupted and (run.signal == "TERM" and 143 or 130) or require "ws.cli".exit_code(err)
+    code = run.interrupted and signal_codes[run.signal] or require "ws.cli".exit_code(err)
     if globals.json then
       context.screen.emit { type = "run_end", run = run,
         fields = { exit = code, error = require "ws.display.json".error_fields(err) } }
@@ -179,9 +199,14 @@ function M.script(path, words, globals)
     if not ready then return nil, problem end
   end
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })
-  local ran, workflow = xpcall(chunk, keep_traceback, table.unpack(words))
+  local ran, workflow, signal = run_chunk(chunk, words)
+  if signal then
+    io.stderr:write("wsrun: interrupted\n")
+    return signal_codes[signal]
+  end
   if not ran then
     local problem = workflow
+    if problem.exited then return problem.exit end
     if problem.exit == 65 and not problem.message:find(path, 1, true) then
       problem.message = path .. ": " .. problem.message -- a tail call has left no line
     end
