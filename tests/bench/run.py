@@ -143,8 +143,8 @@ class Bench:
 
     def spawn(self):
         for heap in (0, 1024):
-            arguments = [200, heap, "/bin/true"]
-            pairs = in_turns(7, self.lua("spawn.lua", *arguments), [self.spawn_peer, *arguments])
+            arguments = [100, heap, "/bin/true"]
+            pairs = in_turns(21, self.lua("spawn.lua", *arguments), [self.spawn_peer, *arguments])
             a, b, ratio = column(pairs, 0)
             what = f"a child from start to end, {heap // 1024} GiB of heap"
             peer = f"posix_spawn in C: {seconds(b)}"
