@@ -111,7 +111,7 @@ start() {
 leave() {
   local server
   for server in "$dir"/*/; do
-    stop "$server"
+    [ ! -d "$server" ] || stop "$server" || true
   done
   rm -rf "$dir"
 }
