@@ -56,4 +56,8 @@ kill "$(cat "$TMPDIR/pid")"
 rc=0
 out=$("$servers" start mysql "$TMPDIR/x" 2>&1) || rc=$?
 [ $rc = 1 ] && [[ $out == *"unknown server 'mysql'"* ]] || fail "an unknown server is refused"
+before=$(ls "$TMPDIR")
+! "$servers" with gcs mysql -- true 2>/dev/null || fail "an unknown server is refused beside a known one"
+[ "$(ls "$TMPDIR")" = "$before" ] || fail "a start that fails leaves its folder"
+[ -z "$(left)" ] || fail "a start that fails leaves a server: $(left)"
 echo "tests/real/servers.sh: all well"

@@ -110,10 +110,10 @@ start() {
 # leave: the end of `with`.
 leave() {
   local server
-  for server in "$dir"/*/; do
+  for server in "$scratch"/*/; do
     [ ! -d "$server" ] || stop "$server" || true
   done
-  rm -rf "$dir"
+  rm -rf "$scratch"
 }
 
 with() {
@@ -125,15 +125,15 @@ with() {
   [ $# -gt 1 ] || usage
   shift
   tied=1
-  dir=$(mktemp -d "${TMPDIR:-/tmp}/wsrun-real.XXXXXX")
+  scratch=$(mktemp -d "${TMPDIR:-/tmp}/wsrun-real.XXXXXX")
   trap leave EXIT
   trap 'exit 130' INT
   trap 'exit 143' TERM
   for name in "${servers[@]}"; do
-    start "$name" "$dir/$name" >"$dir/$name.env"
+    start "$name" "$scratch/$name" >"$scratch/$name.env"
     while IFS= read -r line; do
       export "${line?}"
-    done <"$dir/$name.env"
+    done <"$scratch/$name.env"
   done
   "$@" || status=$?
   exit "$status"
