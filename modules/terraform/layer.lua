@@ -23,6 +23,7 @@ local M = {}
 
 local COMMAND_TIMEOUT = 7200 -- seconds; a Cloud SQL replica alone can take half an hour
 local INIT_TIMEOUT = 900     -- seconds
+local INIT_ATTEMPTS = 8
 local GRACE = 60             -- seconds between the stop signal and KILL
 local TAIL = 0.1             -- seconds between looks at the output
 local ORPHAN_WAIT = 1800     -- seconds to wait for what a killed run left working
@@ -185,6 +186,21 @@ local function with_plugin_cache(fn)
   return fn { TF_PLUGIN_CACHE_DIR = dir }
 end
 
+--- Runs init. The first one of a layer makes the empty state of the default workspace, under that state's lock: when
+--- two platforms begin at once, one of them finds the lock taken for a moment and tries again.
+local function run_init(self, args, env)
+  local result, reader, err
+  for attempt = 1, INIT_ATTEMPTS do
+    reader = events.new(self.opts.on_event)
+    result, err = run(self, "init", args, { workspace = "default", timeout = INIT_TIMEOUT, env = env }, reader)
+    if not result then return nil, err end
+    local text = table.concat(reader.other, "\n")
+    if result.code == 0 or not text:find("default%.tflock") then return result, text end
+    task.sleep(attempt * (0.25 + math.random() / 4))
+  end
+  return result, table.concat(reader.other, "\n")
+end
+
 --- Prepares the data folder: backend and providers. Does nothing when nothing changed since the last time.
 ---@async
 ---@return true? ok
@@ -207,16 +223,11 @@ function Layer:init()
   local args = { "-input=false", "-no-color", "-reconfigure" }
   for name, value in pairs(self.opts.backend) do args[#args + 1] = ("-backend-config=%s=%s"):format(name, value) end
   table.sort(args)
-  local reader = events.new(self.opts.on_event)
   if self.opts.on_event then self.opts.on_event { text = "terraform init" } end
   -- The default workspace always exists; ours is made by the first apply.
-  local result
-  result, err = with_plugin_cache(function(env)
-    return run(self, "init", args, { workspace = "default", timeout = INIT_TIMEOUT, env = env }, reader)
-  end)
-  if not result then return nil, err end
+  local result, text = with_plugin_cache(function(env) return run_init(self, args, env) end)
+  if not result then return nil, text end
   if result.code ~= 0 then
-    local text = table.concat(reader.other, "\n")
     return nil, errors.new { kind = "failed", op = "terraform init", status = result.code, where = self:shown(),
       message = text:match("Error: ([^\n]+)") or "terraform init failed", detail = text }
   end
