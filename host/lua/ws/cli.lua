@@ -133,8 +133,9 @@ local function dispatch(words)
     local ok, problem = require "ws.project".set_root(globals.chdir)
     if not ok then return nil, problem end
   end
-  add_tools()
   local first = table.remove(rest, 1)
+  if first and is_script(first) then first = require "ws.project".script(first) end
+  add_tools()
   if not first then return require "ws.cli.help".main({}, globals) end
   if first == "--version" then first = "version" end
   if is_script(first) then return require "ws.cli.run".script(first, rest, globals) end

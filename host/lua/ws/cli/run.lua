@@ -150,7 +150,7 @@ local function run_workflow(path, workflow, words, globals)
   local run = require "ws.run".new { id = id, dir = dir, title = title(path, args, workflow), options = globals,
     emit = globals.quiet and function() end or screen.emit }
   watch_signals(run, screen.emit)
-  screen.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals) } }
+  run.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals) } }
   local ok, failure = perform(run, workflow, args)
   screen.close()
   return M.finish(run, ok, failure, { screen = screen, globals = globals, command = again(path, words, globals) })

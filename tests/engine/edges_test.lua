@@ -1,4 +1,4 @@
--- How a script ends other than by coming to its end: os.exit, and signals.
+-- How a script begins and ends other than in the plain way: streams, folders, os.exit, signals.
 local fs = require "ws.fs"
 local process = require "ws.process"
 local task = require "ws.task"
@@ -90,5 +90,40 @@ return function(test)
     local result = assert(process.run { wsrun, "-C", "/nowhere", "config" })
     t:eq(result.code, 64)
     t:has(result.stderr, "-C: /nowhere is not a folder")
+  end)
+
+  test("outside a project, or with -C, the script's project is meant", function(t)
+    local dir, elsewhere = fs.realpath(t:tmpdir()), fs.realpath(t:tmpdir())
+    for _, name in ipairs { "/workflows", "/manifests" } do assert(fs.mkdir(dir .. name)) end
+    assert(fs.write(dir .. "/workflows/s.lua", 'io.stdout:write(require "ws.project".root())'))
+    for _, words in ipairs { { dir .. "/workflows/s.lua" }, { "-C", dir, "workflows/s.lua" } } do
+      local env = { WSRUN_CACHE = false }
+      local result = assert(process.run({ wsrun, table.unpack(words) }, { cwd = elsewhere, env = env }))
+      t:eq(result.stdout, dir, result.stderr)
+    end
+  end)
+
+  test("closed standard streams are no reason to fail", function(t)
+    local dir = script(t, [[
+      local ws = require "ws"
+      return ws.workflow { summary = "t", run = function(w) w:step("one", function()
+        assert(require "ws.process".run { "true" })
+        assert(require "ws.fs".write("done", ""))
+      end) end }]])
+    for _, redirection in ipairs { "<&-", ">&-", "2>&-", "<&- >&- 2>&-", ">/dev/full 2>/dev/full" } do
+      local command = ("exec %s s.lua %s"):format(wsrun, redirection)
+      local result = assert(process.run({ "sh", "-c", command }, { cwd = dir,
+        env = { WSRUN_STATE_DIR = dir .. "/state" } }))
+      t:eq(result.code, 0, redirection .. result.stderr)
+      assert(fs.remove(dir .. "/done"))
+    end
+  end)
+
+  test("--quiet says nothing about a run that goes well", function(t)
+    local dir = script(t, [[
+      local ws = require "ws"
+      return ws.workflow { summary = "t", run = function(w) w:step("one", function() end) end }]])
+    local result = run(dir, "--quiet")
+    t:eq({ result.code, result.stdout, result.stderr }, { 0, "", "" })
   end)
 end
