@@ -43,7 +43,7 @@ end
 ---@param opts? { dir?: string }
 ---@return string
 function M.dir(opts)
-  return opts and opts.dir and fs.absolute(opts.dir) or project.state_dir() .. "/sandbox"
+  return fs.absolute(opts and opts.dir or project.state_dir() .. "/sandbox")
 end
 
 local function fail(kind, message, hint)

@@ -38,6 +38,22 @@ return function(test)
     t:raises("unknown option 'prt'", sandbox.up, { prt = 1 })
   end)
 
+  test("WSRUN_STATE_DIR may be relative to the project and written in an odd way", function(t)
+    local wsrun, root = fs.realpath(os.getenv("WSRUN") or "build/wsrun"), fs.realpath(t:tmpdir())
+    assert(fs.write(root .. "/wsrun.yaml", ""))
+    assert(fs.mkdir(root .. "/below"))
+    for _, name in ipairs { "rel", root .. "//./odd/" } do
+      local function run(...)
+        return assert(process.run({ wsrun, "sandbox", ... }, { cwd = root .. "/below", timeout = 20,
+          env = { WSRUN_STATE_DIR = name } }))
+      end
+      t:defer(run, "down")
+      t:eq(run("up", "--no-provider").code, 0)
+      t:has(run("status").stdout, root .. (name == "rel" and "/rel" or "/odd") .. "/sandbox\n")
+      t:has(run("down").stdout, "ended")
+    end
+  end)
+
   test("two at once start one", function(t)
     local opts = options(t)
     local results = t:ok(task.all {

@@ -2,7 +2,7 @@
 ---
 --- The root is the nearest folder upwards that has a wsrun.yaml, or both workflows/ and manifests/, from the working
 --- directory, else from the script; else the folder that holds .git; else the working directory. State (runs, the
---- sandbox) lies in the root's .wsrun/, or where WSRUN_STATE_DIR says.
+--- sandbox) lies in the root's .wsrun/, or where WSRUN_STATE_DIR says; a relative one counts from the root.
 local cwd = require "ws.engine".native.cwd
 
 local M = {}
@@ -80,7 +80,7 @@ end
 ---@return string
 function M.state_dir()
   local dir = os.getenv("WSRUN_STATE_DIR")
-  return dir and dir ~= "" and dir or M.path(".wsrun")
+  return M.path(dir and dir ~= "" and dir or ".wsrun")
 end
 
 --- Where `make deps` puts the tools that PATH lacks, or nil when the project has no such folder.
