@@ -92,6 +92,24 @@ return function(test)
     t:has(result.stderr, "-C: /nowhere is not a folder")
   end)
 
+  test("--jobs 0 would never start anything", function(t)
+    local result = assert(process.run({ wsrun, "--jobs", "0", "list" }, { timeout = 10 }))
+    t:eq(result.code, 64)
+    t:has(result.stderr, "--jobs takes 1 or more, not 0")
+  end)
+
+  test("an interrupted run is called so, whatever its steps came to", function(t)
+    local dir = script(t, [[
+      local ws, process = require "ws", require "ws.process"
+      return ws.workflow { summary = "t", run = function(w) w:step("one", function()
+        io.stdout:write("ready\n"):flush()
+        return process.check { "sleep", "60" }
+      end) end }]])
+    local result = signalled(t, dir, "INT")
+    t:eq(result.code, 130)
+    t:has(result.stderr, "interrupted after")
+  end)
+
   test("outside a project, or with -C, the script's project is meant", function(t)
     local dir, elsewhere = fs.realpath(t:tmpdir()), fs.realpath(t:tmpdir())
     for _, name in ipairs { "/workflows", "/manifests" } do assert(fs.mkdir(dir .. name)) end

@@ -21,8 +21,8 @@ end
 function M.failure(run, err, context)
   local step, paint = run.failed_step, context.paint
   local counts = run:tally()
-  local head = step and ("%s failed after %s"):format(step.path, display.duration(step.seconds))
-    or (run.interrupted and "interrupted after " .. display.duration(counts.seconds) or "failed")
+  local head = run.interrupted and "interrupted after " .. display.duration(counts.seconds)
+    or step and ("%s failed after %s"):format(step.path, display.duration(step.seconds)) or "failed"
   local lines = {
     ("%s %s  %s   (run %s, %d done, %d failed, %d not started)"):format(paint("red", context.marks.failed),
       paint("bold", run.title), head, run.id, counts.done, counts.failed, counts.skipped + counts.waiting),

@@ -110,6 +110,9 @@ local function split(words)
   end
   local globals, err = flags.parse(M.options, table.move(own, 1, #own, #from_environment + 1, from_environment))
   if not globals then return nil, err end
+  if globals.jobs and globals.jobs < 1 then
+    return nil, errors.new { kind = "invalid", usage = true, message = "--jobs takes 1 or more, not " .. globals.jobs }
+  end
   return globals, rest
 end
 
