@@ -178,7 +178,7 @@ def keep(text):
     _, tail = rest.split(END)
     model = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     processor = model.group(1) if model else platform.machine()
-    machine = f"{os.cpu_count()} processors ({processor}), Linux {platform.release()}"
+    machine = f"{os.cpu_count()} processors ({processor}), Linux {'.'.join(platform.release().split('.')[:2])}"
     note = f"Measured on {datetime.date.today()}, {machine}."
     PAGE.write_text(f"{head}{BEGIN}\n{note}\n\n{text}\n{END}{tail}", encoding="utf-8")
 
