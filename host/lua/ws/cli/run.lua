@@ -164,6 +164,9 @@ function M.finish(run, ok, failure, context)
   local look = { paint = display.painter(display.wants_color(is_tty, globals)), marks = display.marks(),
     command = context.command }
   local code = 0
+  if ok and run.interrupted then -- whatever was still done, it was not what was asked for
+    ok, failure = nil, errors.new { kind = "interrupted", message = "the run was interrupted" }
+  end
   if not ok then
     local err = run.failed_step and run.failed_step.err or failure
     code = run.interrupted and signal_codes[run.signal] or require "ws.cli".exit_code(err)
