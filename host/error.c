@@ -178,7 +178,6 @@ void ws_err_wrap(lua_State *L)
 {
 	if (ws_is_error(L, -1))
 		return;
-	struct ws_err e = {0};
 	const char *text = luaL_tolstring(L, -1, NULL); /* value, text */
 	lua_createtable(L, 0, 4);
 	set_string(L, "kind", "internal");
@@ -188,7 +187,6 @@ void ws_err_wrap(lua_State *L)
 	luaL_setmetatable(L, METATABLE);
 	lua_replace(L, -3);
 	lua_pop(L, 1);
-	ws_err_clear(&e);
 }
 
 /* error.new(fields) → error. Raises on an unknown kind or a missing message. */
