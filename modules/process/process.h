@@ -32,7 +32,7 @@ struct process_spec {
 	bool own_session;  /* detached: survives us and our terminal */
 };
 
-/* Starts a program with posix_spawn: the cost does not depend on our memory. Returns 0, or -1 with `err`. Never raises. */
+/* Starts a program; the cost does not depend on our memory. Returns 0, or -1 with `err`. Never raises. */
 int process_spawn(const struct process_spec *spec, pid_t *pid, struct ws_err *err);
 /* Finds `name` on `path` (the value of PATH; only its absolute parts count). Returns 0 with the malloc'ed file, or -1
  * with `err` of kind `missing_tool` or `denied`. Relative names with a slash start from `cwd`. Never raises. */

@@ -1,57 +1,83 @@
 /* spawn.c - starting a program.
  *
- * The child gets descriptors 0, 1 and 2 and no other, default signals, an empty signal mask, its own process group. What
- * can be told apart before the start is checked there, because posix_spawn has one errno for everything.
+ * The child gets descriptors 0, 1 and 2 and no other, default signals, an empty signal mask, its own process group.
+ *
+ * vfork: no page tables are copied, so the cost does not depend on our memory, and the child can do what posix_spawn has
+ * no word for. Until its exec it runs in our memory, on our stack, while we wait, with all signals blocked: between vfork
+ * and exec there are system calls only. A wrong cwd is told before, because chdir and exec have one errno for both.
  */
 #include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <spawn.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-static int file_actions(posix_spawn_file_actions_t *actions, const struct process_spec *spec)
+enum { LAST_SIGNAL = 31 }; /* nothing in this process handles those above, the realtime signals */
+
+/* A program starts with default signals: exec keeps ignored ones, and a handler that ran between unblocking and exec
+ * would run in our memory. */
+static void default_signals(void)
 {
-	int rc = 0;
-	for (int i = 0; i < 3 && rc == 0; i++) {
-		int fd = spec->fds[i];
-		if (i == 2 && spec->merge_stderr)
-			rc = posix_spawn_file_actions_adddup2(actions, 1, 2);
-		else if (fd < 0)
-			rc = posix_spawn_file_actions_addopen(actions, i, "/dev/null", O_RDWR, 0);
-		else if (fd != i)
-			rc = posix_spawn_file_actions_adddup2(actions, fd, i);
+	const struct sigaction standard = {.sa_handler = SIG_DFL};
+	struct sigaction now;
+	for (int i = 1; i <= LAST_SIGNAL; i++) {
+		bool handled = sigaction(i, NULL, &now) == 0 && now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN;
+		if (handled || i == SIGPIPE) /* which we ignore ourselves */
+			sigaction(i, &standard, NULL);
 	}
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addclosefrom_np(actions, 3);
-	if (rc == 0 && spec->cwd != NULL)
-		rc = posix_spawn_file_actions_addchdir_np(actions, spec->cwd);
-	return rc;
 }
 
-static int attributes(posix_spawnattr_t *attr, const struct process_spec *spec)
+/* Arranges descriptors 0, 1, 2; those of the spec are above 2 or in their place already. Returns 0 or an errno value. */
+static int arrange_streams(const struct process_spec *spec)
 {
-	sigset_t none, pipe;
-	sigemptyset(&none);
-	sigemptyset(&pipe);
-	sigaddset(&pipe, SIGPIPE);
-	int flags = POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF;
+	for (int i = 0; i < 3; i++) {
+		int fd = spec->fds[i];
+		if (i == 2 && spec->merge_stderr)
+			fd = 1;
+		else if (fd < 0)
+			fd = open("/dev/null", O_RDWR);
+		if (fd < 0 || (fd != i && dup2(fd, i) < 0))
+			return errno;
+	}
+	return 0;
+}
+
+static void close_others(void)
+{
+	struct rlimit limit;
+	if (close_range(3, ~0U, 0) == 0)
+		return;
+	getrlimit(RLIMIT_NOFILE, &limit); /* a kernel older than 5.9 */
+	for (int fd = 3; (rlim_t)fd < limit.rlim_cur; fd++)
+		close(fd);
+}
+
+/* Becomes the program. Returns an errno value when it cannot. */
+static int become(const struct process_spec *spec)
+{
+	sigset_t none;
+	default_signals();
 	if (spec->own_session)
-		flags |= POSIX_SPAWN_SETSID;
+		setsid();
 	else if (spec->own_group)
-		flags |= POSIX_SPAWN_SETPGROUP;
-	int rc = posix_spawnattr_setflags(attr, (short)flags);
-	if (rc == 0)
-		rc = posix_spawnattr_setpgroup(attr, 0);
-	if (rc == 0)
-		rc = posix_spawnattr_setsigmask(attr, &none);
-	if (rc == 0)
-		rc = posix_spawnattr_setsigdefault(attr, &pipe);
-	return rc;
+		setpgid(0, 0);
+	int code = arrange_streams(spec);
+	if (code != 0)
+		return code;
+	close_others();
+	if (spec->cwd != NULL && chdir(spec->cwd) != 0)
+		return errno;
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve(spec->file, spec->argv, spec->envp);
+	return errno;
 }
 
 static int check_cwd(const char *cwd, struct ws_err *err)
@@ -94,26 +120,27 @@ static void explain(const struct process_spec *spec, int code, struct ws_err *er
 
 int process_spawn(const struct process_spec *spec, pid_t *pid, struct ws_err *err)
 {
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
+	sigset_t all, before;
+	volatile int failed = 0; /* written by the child */
 	if (check_cwd(spec->cwd, err) != 0)
 		return -1;
-	int rc = posix_spawn_file_actions_init(&actions);
-	if (rc == 0) {
-		rc = posix_spawnattr_init(&attr);
-		if (rc == 0) {
-			rc = file_actions(&actions, spec);
-			if (rc == 0)
-				rc = attributes(&attr, spec);
-			if (rc == 0)
-				rc = posix_spawn(pid, spec->file, &actions, &attr, spec->argv, spec->envp);
-			posix_spawnattr_destroy(&attr);
-		}
-		posix_spawn_file_actions_destroy(&actions);
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	pid_t child = vfork();
+	if (child == 0) {
+		failed = become(spec);
+		_exit(127);
 	}
-	if (rc == 0)
+	if (child < 0)
+		failed = errno;
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (failed == 0) {
+		*pid = child;
 		return 0;
-	explain(spec, rc, err);
+	}
+	while (child > 0 && waitpid(child, NULL, 0) < 0 && errno == EINTR)
+		;
+	explain(spec, failed, err);
 	return -1;
 }
 
