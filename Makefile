@@ -39,8 +39,8 @@ test: ## build, and every test
 asan: ## every test under the address and undefined-behaviour sanitizers, again with the most aggressive collector
 	@tools/deps.sh build run test
 	@tools/build.sh $(BUILD)-asan -DWSRUN_ASAN=ON
-	@$(CTEST) --test-dir $(BUILD)-asan
-	@WSRUN_TEST_GC=1 $(CTEST) --test-dir $(BUILD)-asan
+	@WSRUN_TEST_SLOW=5 $(CTEST) --test-dir $(BUILD)-asan
+	@WSRUN_TEST_SLOW=20 WSRUN_TEST_GC=1 $(CTEST) --test-dir $(BUILD)-asan
 
 lint: ## formatting, static analysis, documentation in step with the code
 	@tools/deps.sh build run lint

@@ -2,11 +2,15 @@
 ---
 --- A test file returns a function that gets `test`; `test(name, fn)` runs fn(t) in a task of its own. After each test
 --- the harness lets the loop finish, collects twice and fails the test when something is left: an open handle, a
---- pending operation, a temporary file, a live child.
+--- pending operation, a temporary file, a live child. A test has 60 seconds, or what its options say, times
+--- WSRUN_TEST_SLOW (sanitizers and an aggressive collector need longer).
 local task = require "ws.task"
 local native = require "ws.engine".native
 
 local M = {}
+
+local TIMEOUT = 60 -- seconds
+local SLOW = tonumber(os.getenv("WSRUN_TEST_SLOW")) or 1
 
 --- One line that shows a value, with its type visible.
 local function show(v, depth)
@@ -217,7 +221,7 @@ local function run_file(path, filter, totals)
   for _, case in ipairs(tests) do
     if not filter or case.name:find(filter, 1, true) then
       local started = native.monotonic()
-      local problem, skipped = run_one(case.name, case.fn, case.timeout or 60)
+      local problem, skipped = run_one(case.name, case.fn, (case.timeout or TIMEOUT) * SLOW)
       local ms = ("%.0f ms"):format((native.monotonic() - started) * 1000)
       if problem then
         totals.failed = totals.failed + 1
