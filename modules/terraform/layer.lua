@@ -201,6 +201,15 @@ local function run_init(self, args, env)
   return result, table.concat(reader.other, "\n")
 end
 
+--- What a failed init said that matters: from its error on, without the steps and warnings before it; else its last words.
+local function init_failure(text)
+  local from = text:find("Error[: ]")
+  if from then return text:match("^Error: ([^\n]+)", from) or text:match("^[^\n]+", from), text:sub(from) end
+  local lines = {}
+  for line in text:gmatch("[^\n]+") do lines[#lines + 1] = line end
+  return lines[#lines] or "terraform init failed and said nothing", table.concat(lines, "\n", math.max(1, #lines - 5))
+end
+
 --- Prepares the data folder: backend and providers. Does nothing when nothing changed since the last time.
 ---@async
 ---@return true? ok
@@ -228,8 +237,9 @@ function Layer:init()
   local result, text = with_plugin_cache(function(env) return run_init(self, args, env) end)
   if not result then return nil, text end
   if result.code ~= 0 then
+    local message, detail = init_failure(text)
     return nil, errors.new { kind = "failed", op = "terraform init", status = result.code, where = self:shown(),
-      message = text:match("Error: ([^\n]+)") or "terraform init failed", detail = text }
+      message = message, detail = detail }
   end
   local written
   written, err = fs.write(stamp, key)
