@@ -52,7 +52,7 @@ function M.folder(t, opts)
     return all
   end
   function w.run(...)
-    local r = assert(process.run({ "terraform", ... }, options { timeout = 60, stderr = "stdout" }))
+    local r = assert(process.run({ "terraform", ... }, options { timeout = 600, stderr = "stdout" }))
     return r.code, r.stdout
   end
   function w.ok(...)
