@@ -37,6 +37,16 @@ function M.retry_after(value)
   return seconds and seconds >= 0 and math.min(seconds, LONGEST) or nil
 end
 
+--- What an attempt of `run` returns when it failed: the end, or a wish for another try when the error may pass.
+---@param err ws.Error
+---@param wait? number  seconds that the server asked for
+---@return boolean done
+---@return any ...
+function M.failed(err, wait)
+  if err.retryable then return false, wait, nil, err end
+  return true, nil, err
+end
+
 --- Calls `attempt(n)` until it says that it is done: it returns `true, results…`, or `false, wait?, results…` when
 --- another try may help (wait: seconds that the server asked for). The last try's results are returned.
 ---@async

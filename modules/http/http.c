@@ -91,8 +91,8 @@ static const char *const sinks[] = {"memory", "file", "owner", NULL};
 static void parse(lua_State *L, struct http_options *o)
 {
 	ws_opts_check(L, 1, "method", "url", "what", "headers", "source", "body", "body_file", "body_offset",
-		"body_length", "sink", "sink_file", "append", "max_body", "timeout", "connect_timeout", "stall_timeout",
-		"ca", "cert", "key", "unix", "no_proxy", NULL);
+		"body_length", "body_sha256", "sink", "sink_file", "sink_max", "append", "max_body", "timeout",
+		"connect_timeout", "stall_timeout", "ca", "cert", "key", "unix", "no_proxy", NULL);
 	*o = (struct http_options){0};
 	o->method = ws_opt_string(L, 1, "method", "GET", NULL);
 	o->url = ws_opt_string(L, 1, "url", "", NULL);
@@ -106,8 +106,10 @@ static void parse(lua_State *L, struct http_options *o)
 	o->body_file = ws_opt_string(L, 1, "body_file", NULL, NULL);
 	o->body_offset = ws_opt_integer(L, 1, "body_offset", 0);
 	o->body_length = ws_opt_integer(L, 1, "body_length", -1);
+	o->body_sha256 = ws_opt_string(L, 1, "body_sha256", NULL, NULL);
 	o->sink_file = ws_opt_string(L, 1, "sink_file", NULL, NULL);
 	o->append = ws_opt_boolean(L, 1, "append", false);
+	o->sink_max = ws_opt_integer(L, 1, "sink_max", -1);
 	o->max_body = (size_t)ws_opt_integer(L, 1, "max_body", 64 << 20);
 	o->timeout_ms = opt_ms(L, "timeout", 0);
 	o->connect_timeout_ms = opt_ms(L, "connect_timeout", 10);

@@ -21,11 +21,12 @@ local MAX_REDIRECTS = 10
 ---@field url string  http:// or https://
 ---@field method? string  default GET
 ---@field headers? table<string, string|number|ws.Secret|(string|ws.Secret)[]>
----@field body? string|ws.Secret|{ file: string, offset?: integer, length?: integer }|fun(): string?
----  a function gives one piece after the other and nil at the end
----@field sink? { file: string, append?: boolean }|fun(chunk: string)
----  where the body of a 2xx response goes instead of memory; bodies of other responses are kept in memory. A request
----  that fails may leave a part of it in the file.
+---@field body? string|ws.Secret|{ file: string, offset?: integer, length?: integer, sha256?: string }|fun(): string?
+---  a function gives one piece after the other and nil at the end. A file that has not the SHA-256 (hexadecimal) is
+---  never sent to its end: the request fails with kind `invalid`
+---@field sink? { file: string, append?: boolean, max?: integer }|fun(chunk: string)
+---  where the body of a 2xx response goes instead of memory, at most `max` bytes; bodies of other responses are kept in
+---  memory. A request that fails may leave a part of it in the file.
 ---@field timeout? number  seconds for everything; default: none
 ---@field connect_timeout? number  seconds, default 10
 ---@field stall_timeout? number  seconds without a byte, default 120; 0: none
@@ -103,6 +104,7 @@ local function set_body(to, opts, given)
     to.body_length = math.tointeger(tonumber(given["content-length"]))
   elseif type(body) == "table" and type(body.file) == "string" then
     to.source, to.body_file, to.body_offset, to.body_length = "file", body.file, body.offset, body.length
+    to.body_sha256 = body.sha256
   else
     error("http.request: option 'body': string, secret, { file = path } or function expected", 4)
   end
@@ -112,7 +114,7 @@ local function set_sink(to, sink)
   if type(sink) == "function" then
     to.sink = "owner"
   elseif type(sink) == "table" and type(sink.file) == "string" then
-    to.sink, to.sink_file, to.append = "file", sink.file, sink.append
+    to.sink, to.sink_file, to.append, to.sink_max = "file", sink.file, sink.append, sink.max
   elseif sink ~= nil then
     error("http.request: option 'sink': function or { file = path } expected", 4)
   end
@@ -181,17 +183,6 @@ local function exchange(opts, target, parsed)
 end
 
 local redirects = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
-
---- An absolute URL from what Location says (RFC 3986 section 5.2 without dot segments in the middle).
-local function resolve(base, location)
-  if location:find("^%a[%w+.-]*://") then return location end
-  local host = base.host:find(":", 1, true) and "[" .. base.host .. "]" or base.host
-  local origin = ("%s://%s%s"):format(base.scheme, host, base.port and ":" .. base.port or "")
-  if location:find("^//") then return base.scheme .. ":" .. location end
-  if location:find("^/") then return origin .. location end
-  if location:find("^%?") then return origin .. base.path .. location end
-  return origin .. base.path:gsub("[^/]*$", "") .. location
-end
 
 local default_ports = { http = 80, https = 443 }
 
@@ -263,7 +254,7 @@ function M.request(opts)
         message = ("%s: more than %d redirects"):format(describe(opts.method or "GET", opts.url), MAX_REDIRECTS) }
     end
     left = left - 1
-    target = resolve(parsed, location)
+    target = url.resolve(target, location)
     local before = parsed
     parsed, err = parse_target(target)
     opts = after_redirect(opts, res.status)

@@ -214,6 +214,11 @@ static int loop_init(struct http_loop *loop, lua_State *L, struct ws_err *err)
 	return 0;
 }
 
+uv_loop_t *http_loop_uv(struct http_loop *loop)
+{
+	return loop->uv;
+}
+
 struct http_loop *http_loop_get(lua_State *L, struct ws_err *err)
 {
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);

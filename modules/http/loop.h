@@ -16,6 +16,7 @@
 #include <curl/curl.h>
 #include <lua.h>
 #include <stdbool.h>
+#include <uv.h>
 
 #define CURL_FUNCTIONS(F) \
 	F(curl_global_init) \
@@ -47,6 +48,8 @@ struct http_transfer {
 	void (*done)(struct http_transfer *t, CURLcode result); /* called once, when it ended by itself */
 };
 
+/* The event loop that it runs on. */
+uv_loop_t *http_loop_uv(struct http_loop *loop);
 /* The loop of this host, made at first use. NULL with err when libcurl cannot be loaded. Never raises. */
 struct http_loop *http_loop_get(lua_State *L, struct ws_err *err);
 /* Starts t, whose easy handle is configured. Returns 0, or -1 with err. Never raises. */

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BUFFER = 1 << 18 };
@@ -155,6 +154,11 @@ static size_t write_file(struct http_request *r, const char *data, size_t len)
 {
 	if (open_sink(r) != 0)
 		return 0;
+	if (r->sink_left >= 0 && (r->sink_left -= (int64_t)len) < 0) {
+		ws_err_set(
+			&r->err, "too_large", "%s: the response is larger than the %s may be", r->what, r->sink_path);
+		return 0;
+	}
 	for (size_t at = 0; at < len;) {
 		ssize_t n = write(r->sink_fd, data + at, len - at);
 		if (n < 0 && errno == EINTR)
@@ -195,25 +199,19 @@ static size_t on_data(char *data, size_t size, size_t count, void *arg)
 
 static size_t read_file(struct http_request *r, char *data, size_t max)
 {
-	int64_t left = r->source_end - r->source_at;
-	ssize_t n = pread(r->source_fd, data, left < (int64_t)max ? (size_t)left : max, (off_t)r->source_at);
-	if (n < 0) {
-		ws_err_errno(&r->err, "body", errno);
-		return CURL_READFUNC_ABORT;
+	ssize_t n = http_file_read(r->file, data, max, &r->err);
+	if (n == HTTP_FILE_WAIT) {
+		r->send_paused = true;
+		return CURL_READFUNC_PAUSE;
 	}
-	if (n == 0 && left > 0) {
-		ws_err_set(&r->err, "io", "%s: the file became shorter while it was sent", r->what);
-		return CURL_READFUNC_ABORT;
-	}
-	r->source_at += n;
-	return (size_t)n;
+	return n == HTTP_FILE_FAILED ? CURL_READFUNC_ABORT : (size_t)n;
 }
 
 static size_t on_read(char *data, size_t size, size_t count, void *arg)
 {
 	struct http_request *r = arg;
 	size_t max = size * count;
-	if (r->source_fd >= 0)
+	if (r->file != NULL)
 		return read_file(r, data, max);
 	size_t have = r->out.len - r->out_at;
 	size_t n = have < max ? have : max;
@@ -236,28 +234,36 @@ static size_t on_read(char *data, size_t size, size_t count, void *arg)
 static int on_seek(void *arg, curl_off_t offset, int origin)
 {
 	struct http_request *r = arg;
-	if (origin != SEEK_SET || r->source_fd < 0)
+	if (origin != SEEK_SET || offset != 0 || r->file == NULL)
 		return CURL_SEEKFUNC_CANTSEEK;
-	r->source_at = r->source_begin + offset;
+	http_file_rewind(r->file);
 	return CURL_SEEKFUNC_OK;
 }
 
-static int open_source(struct http_request *r, const struct http_options *o)
+static void unpause(struct http_request *r)
 {
-	struct stat st;
-	r->source_fd = open(o->body_file, O_RDONLY | O_CLOEXEC);
-	if (r->source_fd < 0 || fstat(r->source_fd, &st) != 0) {
-		ws_err_errno(&r->err, o->body_file, errno);
-		return -1;
-	}
-	int64_t length = o->body_length < 0 ? st.st_size - o->body_offset : o->body_length;
-	if (!S_ISREG(st.st_mode) || length < 0 || o->body_offset + length > st.st_size) {
-		ws_err_set(&r->err, "invalid", "%s is not a file with the bytes asked for", o->body_file);
-		return -1;
-	}
-	r->source_begin = r->source_at = o->body_offset;
-	r->source_end = o->body_offset + length;
-	return 0;
+	if (r->transfer.loop != NULL)
+		curl.curl_easy_pause(r->transfer.easy,
+			(r->recv_paused ? CURLPAUSE_RECV : 0) | (r->send_paused ? CURLPAUSE_SEND : 0));
+}
+
+static void on_source_ready(void *arg)
+{
+	struct http_request *r = arg;
+	r->send_paused = false;
+	unpause(r);
+}
+
+static int open_source(struct http_request *r, struct http_loop *loop, const struct http_options *o)
+{
+	struct http_file_options source = {.path = o->body_file,
+		.offset = o->body_offset,
+		.length = o->body_length,
+		.sha256 = o->body_sha256,
+		.ready = on_source_ready,
+		.arg = r};
+	r->file = http_file_open(http_loop_uv(loop), &source, &r->err);
+	return r->file != NULL ? 0 : -1;
 }
 
 /* ---- configuration ----------------------------------------------------------------------------------------------- */
@@ -267,7 +273,7 @@ struct http_request *http_request_new(void)
 	struct http_request *r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return NULL;
-	r->sink_fd = r->source_fd = -1;
+	r->sink_fd = -1;
 	ws_buf_init(&r->head, HTTP_MAX_HEAD);
 	ws_buf_init(&r->out, SIZE_MAX / 4);
 	return r;
@@ -315,7 +321,7 @@ static void set_body(struct http_request *r, const struct http_options *o)
 		curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)o->body_len);
 		curl.curl_easy_setopt(easy, CURLOPT_POSTFIELDS, o->body);
 	} else if (o->source != HTTP_NO_BODY) {
-		int64_t size = r->source_fd >= 0 ? r->source_end - r->source_at : o->body_length;
+		int64_t size = r->file != NULL ? http_file_size(r->file) : o->body_length;
 		curl.curl_easy_setopt(easy, CURLOPT_UPLOAD, 1L);
 		curl.curl_easy_setopt(easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
 		curl.curl_easy_setopt(easy, CURLOPT_READFUNCTION, on_read);
@@ -375,22 +381,16 @@ int http_request_start(struct http_request *r, struct http_loop *loop, const str
 	r->transfer.done = on_done;
 	r->sink = o->sink;
 	r->append = o->append;
+	r->sink_left = o->sink_max;
 	ws_buf_init(&r->in,
 		o->sink == HTTP_TO_OWNER && o->max_body < 2 * HTTP_HIGH_WATER ? 2 * HTTP_HIGH_WATER : o->max_body);
-	if (o->source == HTTP_FROM_FILE && open_source(r, o) != 0)
+	if (o->source == HTTP_FROM_FILE && open_source(r, loop, o) != 0)
 		return -1;
 	configure(r, o);
 	return http_transfer_start(loop, &r->transfer, &r->err);
 }
 
 /* ---- the owner's side -------------------------------------------------------------------------------------------- */
-
-static void unpause(struct http_request *r)
-{
-	if (r->transfer.loop != NULL)
-		curl.curl_easy_pause(r->transfer.easy,
-			(r->recv_paused ? CURLPAUSE_RECV : 0) | (r->send_paused ? CURLPAUSE_SEND : 0));
-}
 
 int http_request_feed(struct http_request *r, const char *data, size_t len)
 {
@@ -423,7 +423,8 @@ void http_request_stop(struct http_request *r)
 		curl.curl_easy_cleanup(r->transfer.easy);
 	r->transfer.easy = NULL;
 	close_fd(&r->sink_fd);
-	close_fd(&r->source_fd);
+	http_file_close(r->file);
+	r->file = NULL;
 }
 
 void http_request_free(struct http_request *r)

@@ -6,6 +6,7 @@
 #ifndef WS_HTTP_REQUEST_H
 #define WS_HTTP_REQUEST_H
 
+#include "file.h"
 #include "loop.h"
 
 #include <ws/buf.h>
@@ -23,13 +24,14 @@ enum http_source { HTTP_NO_BODY, HTTP_FROM_MEMORY, HTTP_FROM_FILE, HTTP_FROM_OWN
 /* Everything is borrowed until http_request_start() returns, except `body`: until the request is freed. */
 struct http_options {
 	const char *method, *url, *what; /* what: names the request in errors */
-	const char *body, *body_file;
+	const char *body, *body_file, *body_sha256;
 	size_t body_len;
 	int64_t body_offset, body_length; /* of the file; or the length that a producer promises, -1 for unknown */
 	enum http_source source;
 	enum http_sink sink;
 	const char *sink_file;
-	bool append; /* to sink_file */
+	bool append;      /* to sink_file */
+	int64_t sink_max; /* bytes that may go there, -1: any number */
 	size_t max_body;
 	long timeout_ms, connect_timeout_ms, stall_s; /* 0: none */
 	const char *ca, *cert, *key;                  /* PEM text, or a path */
@@ -51,10 +53,10 @@ struct http_request {
 	size_t out_at;              /* bytes of `out` that libcurl has taken */
 	enum http_sink sink;
 	char *sink_path; /* owned */
-	int sink_fd, source_fd;
+	int sink_fd;
 	bool append;
-	int64_t source_at, source_end; /* next and end byte of source_fd */
-	int64_t source_begin;
+	int64_t sink_left;      /* bytes that may still go there, -1: any number */
+	struct http_file *file; /* owned; the body, when it is a file */
 	long status;
 	bool recv_paused, send_paused;
 	bool wants_body; /* the producer is asked for more */

@@ -100,4 +100,24 @@ function M.parse(text)
   }
 end
 
+--- The absolute URL of what a Location or Link header says (RFC 3986 section 5.2, without dot segments).
+---
+--- ```lua
+--- assert(url.resolve("https://h/a/b?c", "/d") == "https://h/d")
+--- ```
+---@param base string      absolute: where the header came from
+---@param location string  absolute or relative
+---@return string
+function M.resolve(base, location)
+  if location:find("^%a[%w+.-]*://") then return location end
+  local scheme, authority, path = base:match("^(%a[%w+.-]*)://([^/?#]*)([^?#]*)")
+  authority = authority:match("@(.*)$") or authority
+  local origin = scheme .. "://" .. authority
+  if location:find("^//") then return scheme .. ":" .. location end
+  if location:find("^/") then return origin .. location end
+  if path == "" then path = "/" end
+  if location:find("^%?") then return origin .. path .. location end
+  return origin .. path:gsub("[^/]*$", "") .. location
+end
+
 return M
