@@ -13,6 +13,7 @@ M.commands = {
   { "lock", "show or release a platform's lock", group = "Inspect" },
   { "test", "run Lua test files", group = "Author" },
   { "doc", "show the documentation of a function", group = "Author" },
+  { "image", "container images: push, pull, copy, ls, inspect", group = "More" },
   { "sandbox", "a local Google Cloud: up, down, reset, status, shell", group = "More" },
   { "provider", "the sandbox's Terraform provider, as a plugin", group = "More" },
   { "config", "show each setting and where it comes from", group = "More" },

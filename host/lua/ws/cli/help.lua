@@ -45,6 +45,7 @@ local pages = {
       .. "Runs workflows/WORKFLOW.lua of this project, or a script. `wsrun list` shows the workflows.\n\nOptions\n"
       .. require "ws.flags".help(require "ws.cli".options) .. "\n\n" .. exit_codes
   end,
+  image = function() return require "ws.cli.image".help() end,
   sandbox = function()
     return "Usage: wsrun sandbox up|down|reset|status [--json]|shell [-- COMMAND]\n\n"
       .. "A local Google Cloud, container registry and Kubernetes API on loopback; see docs/sandbox.md."

@@ -2,6 +2,7 @@
 local display = require "ws.display"
 local engine = require "ws.engine"
 local errors = require "ws.error"
+local interrupt = require "ws.cli.interrupt"
 local project = require "ws.project"
 
 local M = {}
@@ -61,23 +62,9 @@ local function again(path, words, globals)
   return table.concat(parts, " ")
 end
 
-local signal_codes = { INT = 130, TERM = 143, HUP = 129 }
-
---- Runs a script's chunk in a task of its own: the first signal cancels it, which stops its children and waits for
---- them; a second one ends those that ignore it. Returns ok, result or error, and the signal that came.
+--- Runs a script's chunk. Returns ok, result or error, and the signal that came.
 local function run_chunk(chunk, words)
-  local signal
-  local running = require "ws.task".spawn(function()
-    return xpcall(chunk, keep_traceback, table.unpack(words))
-  end)
-  require "ws.signal.native".handle(function(name)
-    if signal then require "ws.process".interrupt_all("TERM") end
-    signal = signal or name
-    running:cancel()
-  end)
-  local ended, ok, value = running:join()
-  if not ended then return false, ok, signal end
-  return ok, value, signal
+  return interrupt.run(function() return xpcall(chunk, keep_traceback, table.unpack(words)) end)
 end
 
 --- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace.
@@ -169,7 +156,7 @@ function M.finish(run, ok, failure, context)
   end
   if not ok then
     local err = run.failed_step and run.failed_step.err or failure
-    code = run.interrupted and signal_codes[run.signal] or require "ws.cli".exit_code(err)
+    code = run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err)
     if globals.json then
       context.screen.emit { type = "run_end", run = run,
         fields = { exit = code, error = require "ws.display.json".error_fields(err) } }
@@ -205,7 +192,7 @@ function M.script(path, words, globals)
   local ran, workflow, signal = run_chunk(chunk, words)
   if signal then
     io.stderr:write("wsrun: interrupted\n")
-    return signal_codes[signal]
+    return interrupt.codes[signal]
   end
   if not ran then
     local problem = workflow
