@@ -5,7 +5,8 @@
 
 int ws_lazy_load(void **slots, const char *const *names, const char *soname, int *loaded, struct ws_err *err)
 {
-	void *library = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
+	/* RTLD_LAZY: libcurl and what it brings have thousands of functions that no run calls. */
+	void *library = dlopen(soname, RTLD_LAZY | RTLD_LOCAL);
 	if (library == NULL) {
 		ws_err_set(err, "missing_tool", "cannot load %s: %s", soname, dlerror());
 		ws_err_hint(err, "install the package that has this library; `make deps` does it from a checkout");

@@ -1,8 +1,6 @@
 --- Push: the blobs that are missing, several at once, then the manifests from the leaves to the root.
-local blobs = require "ws.registry.blobs"
 local errors = require "ws.error"
 local manifest = require "ws.registry.manifest"
-local parallel = require "ws.registry.parallel"
 local reference = require "ws.registry.reference"
 local remote = require "ws.registry.remote"
 
@@ -75,9 +73,9 @@ local function origin_of(source, blob)
 end
 
 local function put_blobs(source, ref, list, opts, result)
-  local total, done = 0, 0
+  local blobs, total, done = require "ws.registry.blobs", 0, 0 -- not needed for an image that is there already
   for _, blob in ipairs(list) do total = total + blob.size end
-  return parallel(list, opts.jobs or JOBS, function(blob)
+  return require "ws.registry.parallel"(list, opts.jobs or JOBS, function(blob)
     local how, err = blobs.put(ref, blob, function() return source:read(blob) end, { from = origin_of(source, blob) })
     if not how then return nil, err end
     result[how] = result[how] + 1

@@ -3,7 +3,6 @@
 --- A place is one registry as this process knows it: what it asked for (its challenge) and the tokens that it gave. A
 --- token is fetched by one task while others wait for it, renewed before it expires, and once when it is refused.
 --- <https://distribution.github.io/distribution/spec/auth/token/>
-local credentials = require "ws.registry.credentials"
 local errors = require "ws.error"
 local http = require "ws.http"
 local json = require "ws.json"
@@ -22,6 +21,9 @@ local TIMEOUT = 30  -- seconds for one request
 ---@field registry string
 ---@field base string
 ---@field challenge? table  scheme "bearer" or "basic", realm, service
+
+--- Loaded when a registry asks who we are.
+local function credentials() return require "ws.registry.credentials" end
 
 local places = {}
 
@@ -68,7 +70,7 @@ local function credentials_of(place, repository)
   local found = place.found[repository]
   if found == nil then
     local err
-    found, err = credentials.find(place.registry, repository)
+    found, err = credentials().find(place.registry, repository)
     if err then return nil, err end
     place.found[repository] = found or false
   end
@@ -76,7 +78,7 @@ local function credentials_of(place, repository)
 end
 
 local function basic(found, fresh)
-  local password, err = credentials.password(found, fresh)
+  local password, err = credentials().password(found, fresh)
   if not password then return nil, err end
   return secret.join("Basic ", require "ws.crypto".base64_encode(secret.join(found.username, ":", password)))
 end
@@ -134,7 +136,7 @@ function M.hint(registry, found)
   if found then
     return ("the credentials are those of %s: docker login %s renews them"):format(found.source, registry)
   end
-  if credentials.is_google(registry) then
+  if credentials().is_google(registry) then
     return "no Google credentials were found: set GOOGLE_APPLICATION_CREDENTIALS to a key file, or run gcloud auth "
       .. "application-default login"
   end
