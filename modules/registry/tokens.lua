@@ -21,6 +21,8 @@ local TIMEOUT = 30  -- seconds for one request
 ---@field registry string
 ---@field base string
 ---@field challenge? table  scheme "bearer" or "basic", realm, service
+---@field found table<string, ws.registry.Credentials|false>  by repository; false: there are none
+---@field stale table<string, boolean>  they were refused: looked for anew next time
 
 --- Loaded when a registry asks who we are.
 local function credentials() return require "ws.registry.credentials" end
@@ -33,7 +35,7 @@ local places = {}
 ---@return ws.registry.Place
 function M.place(registry, base)
   local key = registry .. " " .. base
-  places[key] = places[key] or { registry = registry, base = base, tokens = {}, pending = {}, more = {}, found = {} }
+  places[key] = places[key] or { registry = registry, base = base, tokens = {}, pending = {}, more = {}, found = {}, stale = {} }
   return places[key]
 end
 
@@ -68,11 +70,11 @@ end
 
 local function credentials_of(place, repository)
   local found = place.found[repository]
-  if found == nil then
+  if found == nil or place.stale[repository] then
     local err
     found, err = credentials().find(place.registry, repository)
     if err then return nil, err end
-    place.found[repository] = found or false
+    place.found[repository], place.stale[repository] = found or false, nil
   end
   return found or nil
 end
@@ -164,7 +166,7 @@ local function fetch(place, repository, scopes)
     end
     local failure = refused(place, found, answer)
     if answer.status == 401 then
-      place.found[repository] = nil -- look anew next time
+      place.stale[repository] = true
       if found and found.google and not fresh then
         fresh = true
         return false, 0, nil, failure
@@ -256,7 +258,11 @@ function M.refuse(place, repository, scopes, header, used, renewed)
     place.more[table.concat(scopes, " ")] = more
   end
   place.challenge = challenge
-  if challenge.scheme == "basic" then return first or (not used and place.found[repository] ~= false) end
+  if challenge.scheme == "basic" then
+    if first or (not used and place.found[repository] ~= false) then return true end
+    place.stale[repository] = true
+    return false
+  end
   if first or not used then return true end
   local _, after = scopes_of(place, scopes)
   if after ~= before then return true end
