@@ -35,7 +35,8 @@ local places = {}
 ---@return ws.registry.Place
 function M.place(registry, base)
   local key = registry .. " " .. base
-  places[key] = places[key] or { registry = registry, base = base, tokens = {}, pending = {}, more = {}, found = {}, stale = {} }
+  places[key] = places[key] or { registry = registry, base = base, tokens = {}, pending = {}, more = {}, found = {},
+    stale = {} }
   return places[key]
 end
 
@@ -259,9 +260,11 @@ function M.refuse(place, repository, scopes, header, used, renewed)
   end
   place.challenge = challenge
   if challenge.scheme == "basic" then
-    if first or (not used and place.found[repository] ~= false) then return true end
+    if first then return true end
+    local none = place.found[repository] == false
     place.stale[repository] = true
-    return false
+    if not used then return not none end
+    return not renewed, true -- the password may have been changed
   end
   if first or not used then return true end
   local _, after = scopes_of(place, scopes)
