@@ -68,10 +68,14 @@ local function send(ref, descriptor, content, session)
   end
   local _ <close> = closer
   local target = session .. (session:find("?", 1, true) and "&" or "?") .. http.query { digest = descriptor.digest }
-  local answer, err = client.request(ref, { method = "PUT", url = target, blob = true, actions = "pull,push",
-    attempts = 1, body = body, statuses = { [200] = true, [201] = true, [204] = true },
+  local called, answer, err = pcall(client.request, ref, { method = "PUT", url = target, blob = true,
+    actions = "pull,push", attempts = 1, body = body, statuses = { [200] = true, [201] = true, [204] = true },
     headers = { ["content-type"] = "application/octet-stream",
       ["content-length"] = type(body) == "function" and descriptor.size or nil } })
+  if not called then -- a stream raises what its own source failed with
+    if not closer or not errors.is(answer) or answer.kind == "cancelled" then error(answer, 0) end
+    return nil, answer
+  end
   if answer then return "sent" end
   if err.status == 404 then err.retryable = true end -- the session is lost: the registry was restarted
   return nil, err

@@ -85,18 +85,11 @@ local function entry_of(whole)
     annotations = content.annotations }
 end
 
---- Adds a referrer to the list under the tag. Somebody else may write it at the same time, and tags have no
---- preconditions: it is read again after each write until the entry is in it.
----@async
----@param ref ws.registry.Reference
----@param whole ws.registry.Descriptor  with `bytes`
----@param subject ws.registry.Descriptor
----@return true? ok
----@return ws.Error? err  kind `conflict`: others overwrote it again and again
-function M.record(ref, whole, subject)
-  local to = reference.with(ref, { tag = fallback_tag(subject.digest) })
+local turns = {} -- one limit for each tag that this process writes
+
+local function add(to, whole, subject)
   for attempt = 1, RECORD_ATTEMPTS do
-    local list, err = read_fallback(ref, subject.digest)
+    local list, err = read_fallback(to, subject.digest)
     if not list then return nil, err end
     if find(list, whole.digest) then return true end
     local all = { table.unpack(list) }
@@ -111,6 +104,22 @@ function M.record(ref, whole, subject)
   return nil, errors.new { kind = "conflict", op = "registry.attach",
     message = ("%s was overwritten by others %d times"):format(to, RECORD_ATTEMPTS),
     hint = "the referrer is stored; run it again to list it" }
+end
+
+--- Adds a referrer to the list under the tag. Tags have no preconditions: this process writes one entry after the other,
+--- and reads the list again after each write until the entry is in it. Another process that read the list before that
+--- write may still overwrite it; to attach the same data again lists it again.
+---@async
+---@param ref ws.registry.Reference
+---@param whole ws.registry.Descriptor  with `bytes`
+---@param subject ws.registry.Descriptor
+---@return true? ok
+---@return ws.Error? err  kind `conflict`: others overwrote it again and again
+function M.record(ref, whole, subject)
+  local to = reference.with(ref, { tag = fallback_tag(subject.digest) })
+  local key = client.url(to, to.tag)
+  turns[key] = turns[key] or task.limit(1)
+  return turns[key]:run(add, to, whole, subject)
 end
 
 local function content_of(opts)
