@@ -121,7 +121,10 @@ static void begin(struct http_file *s)
 	ws_err_clear(&s->err);
 	if (s->hash != NULL)
 		sha.EVP_DigestInit_ex(s->hash, sha.EVP_sha256(), NULL);
-	fill(s);
+	if (s->next < s->end)
+		fill(s);
+	else if (s->hash != NULL)
+		check_digest(s);
 }
 
 static void after_fill(uv_work_t *work, int status)
@@ -144,7 +147,6 @@ static void after_fill(uv_work_t *work, int status)
 	}
 }
 
-/* An empty body with a digest is read too: it has one. */
 static void fill(struct http_file *s)
 {
 	s->busy = true;
@@ -154,8 +156,8 @@ static void fill(struct http_file *s)
 
 ssize_t http_file_read(struct http_file *s, char *data, size_t max, struct ws_err *err)
 {
-	if (s->taken == s->front.len) {
-		if (!s->back.ready) {
+	if (s->rewound || s->taken == s->front.len) {
+		if (s->rewound || !s->back.ready) {
 			s->waiting = s->busy;
 			return s->busy ? HTTP_FILE_WAIT : 0;
 		}
@@ -266,5 +268,10 @@ struct http_file *http_file_open(uv_loop_t *loop, const struct http_file_options
 		return NULL;
 	}
 	begin(s);
+	if (s->begin == s->end && s->err.kind != NULL) { /* nobody would read an empty body */
+		ws_err_set(err, s->err.kind, "%s", s->err.message);
+		file_free(s);
+		return NULL;
+	}
 	return s;
 }

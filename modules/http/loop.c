@@ -25,7 +25,7 @@ struct socket {
 	uv_poll_t poll;
 	struct http_loop *loop;
 	curl_socket_t fd;
-	int events; /* of libuv */
+	int events; /* of libuv, that libcurl wants */
 	bool closing;
 };
 
@@ -55,12 +55,16 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 		flags |= CURL_CSELECT_IN;
 	if ((events & UV_WRITABLE) != 0)
 		flags |= CURL_CSELECT_OUT;
+	/* libcurl goes on sending when the other end has closed and read nothing more: until its window is full, and then
+	 * it waits for ever. It has seen that end when it does not want to read any more. */
+	if ((events & UV_DISCONNECT) != 0)
+		flags = s->events == UV_WRITABLE ? CURL_CSELECT_ERR : flags | CURL_CSELECT_IN;
 	int running;
 	struct http_loop *loop = s->loop;
 	curl.curl_multi_socket_action(loop->multi, s->fd, flags, &running);
 	/* libuv stops a handle that reports an error; libcurl may want to go on with it. */
 	if (status < 0 && !s->closing)
-		uv_poll_start(&s->poll, s->events, on_poll);
+		uv_poll_start(&s->poll, s->events | UV_DISCONNECT, on_poll);
 	drain(loop);
 }
 
@@ -136,7 +140,7 @@ static int socket_function(CURL *easy, curl_socket_t fd, int what, void *arg, vo
 	if (s == NULL && (s = socket_new(loop, fd)) == NULL)
 		return -1;
 	s->events = ((what & CURL_POLL_IN) ? UV_READABLE : 0) | ((what & CURL_POLL_OUT) ? UV_WRITABLE : 0);
-	return uv_poll_start(&s->poll, s->events, on_poll) == 0 ? 0 : -1;
+	return uv_poll_start(&s->poll, s->events | UV_DISCONNECT, on_poll) == 0 ? 0 : -1;
 }
 
 int http_transfer_start(struct http_loop *loop, struct http_transfer *t, struct ws_err *err)

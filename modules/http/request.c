@@ -77,6 +77,8 @@ static void set_failure(struct http_request *r, CURLcode code)
 		ws_err_hint(&r->err, "raise the limit of open files: ulimit -n");
 		return;
 	}
+	if (strcmp(text, "select/poll returned error") == 0)
+		text = "the server closed the connection";
 	if (code == CURLE_RECV_ERROR && strstr(text, "chunked-encoding") != NULL)
 		code = CURLE_WEIRD_SERVER_REPLY; /* libcurl reports broken chunks as a broken connection */
 	for (size_t i = 0; i < sizeof failures / sizeof *failures; i++) {

@@ -50,6 +50,14 @@ return function(test)
         fragment = "e" })
     t:eq(url.parse "http://[::1]:80", { scheme = "http", host = "::1", port = 80, path = "/" })
     t:eq(url.parse "http://h?x", { scheme = "http", host = "h", path = "/", query = "x" })
+    for _, case in ipairs {
+      { "http://h/a/b?c", "/d", "http://h/d" }, { "http://h/a/b?c", "d", "http://h/a/d" },
+      { "http://h/a/b?c", "?d", "http://h/a/b?d" }, { "http://u:p@h:1/a", "//i/b", "http://i/b" },
+      { "http://u:p@h:1/a", "/b", "http://h:1/b" }, { "https://h", "b", "https://h/b" },
+      { "https://h/a", "http://other/", "http://other/" },
+    } do
+      t:eq(url.resolve(case[1], case[2]), case[3])
+    end
     for _, text in ipairs { "", "host", "http://", "http://h:x/", "http://h:99999/", "http://a b/", "http://h/\n" } do
       t:err("invalid", url.parse(text))
     end
@@ -122,6 +130,77 @@ return function(test)
     if fs.exists("/dev/full") then
       t:err("no_space", http.put(s.url, { body = "x", sink = { file = "/dev/full" } }))
     end
+  end)
+
+  test("a file that has not the digest that was promised is not sent to its end", function(t)
+    local dir, received = t:tmpdir(), {}
+    local s = listen(t, function(req)
+      received[#received + 1] = assert(req:body())
+      return { status = 201 }
+    end)
+    for _, size in ipairs { 0, 1, (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 7 } do
+      local data = crypto.random_bytes(1000):rep(size // 1000 + 1):sub(1, size)
+      t:ok(fs.write(dir .. "/f", data))
+      local body = { file = dir .. "/f", sha256 = crypto.sha256(data) }
+      t:eq(t:ok(http.put(s.url, { body = body })).status, 201)
+      t:ok(received[#received] == data, size)
+      local count = #received
+      body.sha256 = crypto.sha256("other")
+      local err = t:err("invalid", http.put(s.url, { body = body }))
+      t:has(err.message, dir .. "/f: the bytes to send do not have the digest")
+      t:eq(#received, count)
+    end
+    local data = assert(fs.read(dir .. "/f"))
+    local piece = data:sub(11, 10 + (2 << 20))
+    local part = { file = dir .. "/f", offset = 10, length = 2 << 20, sha256 = crypto.sha256(piece) }
+    t:ok(http.put(s.url, { body = part }))
+    t:ok(received[#received] == piece)
+    for _, text in ipairs { "", "abc", ("G"):rep(64), ("A"):rep(64), ("a"):rep(65) } do
+      t:err("invalid", http.put(s.url, { body = { file = dir .. "/f", sha256 = text } }))
+    end
+    t:err("invalid", http.put(s.url, { body = { file = dir .. "/f", offset = -1 } }))
+    t:err("invalid", http.put(s.url, { body = { file = dir } }))
+  end)
+
+  test("a body from a file begins anew when a kept connection was dead, and stops when it is given up", function(t)
+    local dir, data, cuts = t:tmpdir(), crypto.random_bytes(1 << 20):rep(6), 0
+    t:ok(fs.write(dir .. "/f", data))
+    local got
+    local s = listen(t, function(req)
+      if req.method == "GET" then return {} end
+      if cuts > 0 then
+        cuts = cuts - 1
+        if cuts % 2 == 1 then req:read() end
+        error(require "ws.error".new { kind = "cancelled", message = "cut" }, 0)
+      end
+      got = assert(req:body())
+      return {}
+    end)
+    local body = { file = dir .. "/f", sha256 = crypto.sha256(data) }
+    for n = 1, 6 do
+      t:ok(http.get(s.url))
+      cuts, got = n, nil
+      local res
+      for _ = 1, 10 do
+        res = http.put(s.url, { body = body })
+        if res then break end
+      end
+      t:ok(res)
+      t:ok(got == data)
+    end
+    local slow = listen(t, function() task.sleep(30) end)
+    for _ = 1, 5 do
+      t:err("timeout", task.timeout(0.02, http.put, slow.url, { body = body }))
+    end
+  end)
+
+  test("a file takes no more than it may", function(t)
+    local dir = t:tmpdir()
+    local s = listen(t, function() return { body = ("x"):rep(1000) } end)
+    t:ok(http.get(s.url, { sink = { file = dir .. "/a", max = 1000 } }))
+    t:eq(#assert(fs.read(dir .. "/a")), 1000)
+    t:has(t:err("too_large", http.get(s.url, { sink = { file = dir .. "/a", max = 999 } })).message, dir .. "/a")
+    t:err("too_large", http.get(s.url, { sink = { file = dir .. "/a", max = 0 } }))
   end)
 
   test("a slow sink slows the sender; an error in it ends the request", function(t)

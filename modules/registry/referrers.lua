@@ -106,7 +106,7 @@ local function add(to, whole, subject)
     hint = "the referrer is stored; run it again to list it" }
 end
 
---- Adds a referrer to the list under the tag. Tags have no preconditions: this process writes one entry after the other,
+--- Adds a referrer to the list under the tag. Tags have no preconditions: this process writes one entry after another,
 --- and reads the list again after each write until the entry is in it. Another process that read the list before that
 --- write may still overwrite it; to attach the same data again lists it again.
 ---@async
