@@ -396,9 +396,9 @@ void ws_task_cancel(struct ws_task *t)
 	struct ws_op *op = t->op;
 	if (t->state == WAITING && op != NULL && t->shields == 0 && !op->cancelling) {
 		op->cancelling = true;
-		if (op->work_fn != NULL)
-			uv_cancel((uv_req_t *)&op->work);
-		else if (op->type->cancel != NULL)
+		if (op->work_fn != NULL && uv_cancel((uv_req_t *)&op->work) == 0)
+			return; /* it had not begun */
+		if (op->type->cancel != NULL)
 			op->type->cancel(op);
 	}
 }

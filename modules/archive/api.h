@@ -23,25 +23,22 @@
 	F(archive_write_free) \
 	F(archive_write_close) \
 	F(archive_write_add_filter_gzip) \
-	F(archive_write_set_format_pax_restricted) \
 	F(archive_write_set_format_raw) \
 	F(archive_write_set_options) \
 	F(archive_write_open) \
-	F(archive_write_set_bytes_in_last_block) \
+	F(archive_write_set_bytes_per_block) \
 	F(archive_write_header) \
 	F(archive_write_data) \
 	F(archive_error_string) \
 	F(archive_errno) \
 	F(archive_entry_new) \
 	F(archive_entry_free) \
-	F(archive_entry_set_pathname_utf8) \
-	F(archive_entry_set_size) \
-	F(archive_entry_set_perm) \
 	F(archive_entry_set_filetype) \
-	F(archive_entry_set_mtime) \
-	F(archive_entry_set_uid) \
-	F(archive_entry_set_gid) \
 	F(archive_entry_pathname) \
+	F(archive_entry_pathname_utf8) \
+	F(archive_entry_symlink) \
+	F(archive_filter_bytes) \
+	F(archive_filter_code) \
 	F(archive_entry_filetype) \
 	F(archive_entry_perm) \
 	F(archive_entry_size) \

@@ -32,7 +32,8 @@ struct ws_op_type {
 	const char *name; /* "process.run"; becomes the error's `op` */
 	/* Pushes the results and returns how many. Called when the operation ended without an error. May raise. */
 	int (*push)(lua_State *L, struct ws_op *op);
-	/* Asks the operation to end soon, through ws_op_done(). NULL: it ends by itself. Never raises. */
+	/* Asks the operation to end soon, through ws_op_done(). NULL: it ends by itself. Called on the loop's thread, also
+	 * while ws_op_work() runs on another. Never raises. */
 	void (*cancel)(struct ws_op *op);
 	/* Frees what the operation owns; called once, also when it never started. NULL: nothing to free. Never raises. */
 	void (*fini)(struct ws_op *op);
