@@ -350,11 +350,13 @@ static void create_work(struct ws_op *op)
 	}
 	int rc = j->level > 0 ? put_compressed(j) : put_all(j);
 	if (j->file != NULL) {
+		struct stat st;
+		bool regular = fstat(j->fd, &st) == 0 && S_ISREG(st.st_mode); /* a device stays */
 		if (close(j->fd) != 0 && rc == 0) {
 			ws_err_errno(&op->err, j->file, errno);
 			rc = -1;
 		}
-		if (rc != 0)
+		if (rc != 0 && regular)
 			unlink(j->file);
 	}
 	if (j->hashed) {

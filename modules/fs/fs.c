@@ -178,6 +178,12 @@ static int l_chmod(lua_State *L)
 	return done(L, chmod(path, (mode_t)mode), "fs.chmod", path);
 }
 
+static int l_touch(lua_State *L)
+{
+	const char *path = fs_check_path(L, 1);
+	return done(L, utimensat(AT_FDCWD, path, NULL, 0), "fs.touch", path);
+}
+
 static int l_symlink(lua_State *L)
 {
 	const char *target = fs_check_path(L, 1), *path = fs_check_path(L, 2);
@@ -221,8 +227,8 @@ int luaopen_ws_fs(lua_State *L)
 		{"temp_dir", fs_l_temp_dir, WS_WRITE}, {"temp_file", fs_l_temp_file, WS_WRITE},
 		{"temp_left", fs_l_temp_left, WS_READ}, {"watch", fs_l_watch, WS_READ}, {"lock", fs_l_lock, WS_WRITE},
 		{"stat", l_stat, WS_READ}, {"exists", l_exists, WS_READ}, {"mkdir", l_mkdir, WS_WRITE},
-		{"rename", l_rename, WS_WRITE}, {"chmod", l_chmod, WS_WRITE}, {"symlink", l_symlink, WS_WRITE},
-		{"readlink", l_readlink, WS_READ}, {"realpath", l_realpath, WS_READ}, {"cwd", l_cwd, WS_READ},
-		{NULL, NULL, 0}};
+		{"rename", l_rename, WS_WRITE}, {"chmod", l_chmod, WS_WRITE}, {"touch", l_touch, WS_WRITE},
+		{"symlink", l_symlink, WS_WRITE}, {"readlink", l_readlink, WS_READ}, {"realpath", l_realpath, WS_READ},
+		{"cwd", l_cwd, WS_READ}, {NULL, NULL, 0}};
 	return ws_natives(L, "ws.fs.native", natives);
 }

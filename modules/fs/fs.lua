@@ -18,6 +18,7 @@ local M = {
   mkdir = native.mkdir,
   rename = native.rename,
   chmod = native.chmod,
+  touch = native.touch,
   symlink = native.symlink,
   readlink = native.readlink,
   realpath = native.realpath,

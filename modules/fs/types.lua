@@ -135,6 +135,12 @@ function fs.rename(from, to) end
 ---@return ws.Error? err
 function fs.chmod(path, mode) end
 
+--- Sets the times of an existing file or folder to now.
+---@param path string
+---@return true? ok
+---@return ws.Error? err
+function fs.touch(path) end
+
 --- Makes a symbolic link at `path` that points to `target`.
 ---@param target string
 ---@param path string
