@@ -17,7 +17,9 @@ M.LIMIT = 2 << 30 -- bytes
 M.KEEP = 3600     -- seconds that what was used stays, whatever the limit
 
 --- The cache's folder, made when it is missing.
-local function folder()
+---@return string? dir
+---@return ws.Error? err
+function M.folder()
   local dir = project.state_dir() .. "/cache/blobs"
   local ok, err = fs.mkdir(dir)
   if not ok then return nil, err end
@@ -36,7 +38,7 @@ end
 ---@async
 ---@return integer removed  files
 function M.prune()
-  local dir = folder()
+  local dir = M.folder()
   local names = dir and fs.list(dir) or {}
   local files, total, removed = {}, 0, 0
   for _, name in ipairs(names) do
@@ -57,13 +59,22 @@ end
 
 --- The file that holds a blob, or nil. A damaged one is removed.
 local function find(dir, digest, size)
-  local path = fs.join(dir, digest:match("%x+$"))
+  local path = fs.join(dir, digest:match("%w+$"))
   local stat = fs.stat(path, { follow = false })
   if not stat or stat.type ~= "file" then return nil end
   if stat.size == size and "sha256:" .. tostring(crypto.sha256_file(path)) == digest and fs.touch(path) then
     return path
   end
   fs.remove(path, { missing_ok = true })
+end
+
+--- The file of a blob that the cache has.
+---@async
+---@param descriptor ws.registry.Descriptor
+---@return string? path
+function M.find(descriptor)
+  local dir = M.folder()
+  return dir and find(dir, descriptor.digest, descriptor.size)
 end
 
 --- The file of a blob, which `fetch(path)` writes when the cache does not have it.
@@ -73,7 +84,7 @@ end
 ---@return string? path
 ---@return ws.Error? err
 function M.blob(descriptor, fetch)
-  local dir, err = folder()
+  local dir, err = M.folder()
   if not dir then return nil, err end
   local found = find(dir, descriptor.digest, descriptor.size)
   if found then return found end
@@ -82,7 +93,7 @@ function M.blob(descriptor, fetch)
   local ok
   ok, err = fetch(path)
   if not ok then return nil, err end
-  local final = fs.join(dir, descriptor.digest:match("%x+$"))
+  local final = fs.join(dir, descriptor.digest:match("%w+$"))
   ok, err = fs.rename(path, final)
   if not ok then return nil, err end
   M.prune()
@@ -101,7 +112,7 @@ end
 ---@return ws.registry.Layer? layer
 ---@return ws.Error? err
 function M.layer(opts)
-  local dir, err = folder()
+  local dir, err = M.folder()
   if not dir then return nil, err end
   local plain
   plain, err = archive.pack { entries = opts.entries, from = opts.from, mtime = opts.mtime }

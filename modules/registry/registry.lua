@@ -173,6 +173,12 @@ function M.attach(ref, opts)
   return require "ws.registry.referrers".attach(exact, opts)
 end
 
+local function check_source(source, what)
+  if type(source) ~= "table" or type(source.root) ~= "table" or not source.read then
+    error(what .. ": a source with root and read expected", 3)
+  end
+end
+
 local push_options = { jobs = true, overwrite = true, on_progress = true }
 
 --- Pushes an image: `registry.image`, `registry.open_layout`, `registry.open_archive`, or anything that has a `root`
@@ -187,20 +193,18 @@ local push_options = { jobs = true, overwrite = true, on_progress = true }
 ---  source's content is not what its descriptors say), …
 function M.push(source, ref, opts)
   opts = check(opts, push_options, "registry.push")
-  if type(source) ~= "table" or type(source.root) ~= "table" or not source.read then
-    error("registry.push: a source with root and read expected", 2)
-  end
+  check_source(source, "registry.push")
   local exact, err = reference.exact(ref)
   if not exact then return nil, err end
   return require "ws.registry.push".push(source, exact, opts)
 end
 
-local function target_of(to)
+local function target_of(to, what)
   if type(to) == "table" and type(to.oci) == "string" then return require "ws.registry.layout".target(to.oci) end
   if type(to) == "table" and type(to.archive) == "string" then
-    return require "ws.registry.archive".target(to.archive)
+    return require "ws.registry.archive_target".target(to.archive)
   end
-  error("registry.pull: a target { oci = folder } or { archive = file } expected", 3)
+  error(("%s: a target { oci = folder } or { archive = file } expected"):format(what), 3)
 end
 
 --- Pulls an image into an OCI layout or a docker archive.
@@ -216,11 +220,26 @@ function M.pull(ref, target, opts)
   opts = check(opts, { platform = true, jobs = true, on_progress = true }, "registry.pull")
   local exact, err = reference.exact(ref)
   if not exact then return nil, err end
-  local to, problem = target_of(target)
+  local to, problem = target_of(target, "registry.pull")
   if not to then return nil, problem end
   local platform = opts.platform or (target.archive and "linux/amd64") or nil
   return require "ws.registry.pull".pull(exact, to,
     { platform = platform, jobs = opts.jobs, on_progress = opts.on_progress })
+end
+
+--- Saves a source in an OCI layout or a docker archive.
+---@async
+---@param source ws.registry.Source
+---@param target { oci?: string, archive?: string }  folder, or file
+---@param opts? { name?: string }  the image's name there: a tag in a layout, REGISTRY/NAME:TAG in an archive
+---@return { digest: string, size: integer }? result
+---@return ws.Error? err  kinds `exists` (the folder holds something else), `protocol` (a damaged source), `no_space`, …
+function M.save(source, target, opts)
+  opts = check(opts, { name = true }, "registry.save")
+  check_source(source, "registry.save")
+  local to, err = target_of(target, "registry.save")
+  if not to then return nil, err end
+  return require "ws.registry.source".save(source, to, opts.name)
 end
 
 --- Copies an image to another repository or registry; within one registry blobs are mounted.
