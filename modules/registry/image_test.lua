@@ -44,8 +44,8 @@ return function(test)
       files = { { path = "/app/bin/app", file = dir .. "/app" }, { path = "/etc/app.conf", data = "x=1\n" },
         { path = "/tmp/", mode = 1023 }, { path = "/bin/app", link = "../app/bin/app" } },
       entrypoint = { "/bin/app" }, cmd = { "serve" }, env = { B = "2", A = "1" }, user = "65532:65532",
-      workdir = "/app", labels = { version = "1.4.2" }, annotations = { note = "n" }, exposed_ports = { 8080, "53/udp" },
-      created = 1700000000,
+      workdir = "/app", labels = { version = "1.4.2" }, annotations = { note = "n" },
+      exposed_ports = { 8080, "53/udp" }, created = 1700000000,
     })
     local by_name, names, file = layer_of(t, image)
     t:eq(names, { "app/", "app/bin/", "app/bin/app", "bin/", "bin/app", "etc/", "etc/app.conf", "tmp/" })
@@ -119,7 +119,8 @@ return function(test)
     for name, change in pairs { env = { env = { A = "1" } },
       user = { user = "1" }, workdir = { workdir = "/w" }, labels = { labels = { a = "b" } },
       annotations = { annotations = { a = "b" } }, ports = { exposed_ports = { 1 } }, created = { created = 1 },
-      platform = { platform = "linux/arm64/v8" }, mode = { files = { { path = "/f", file = dir .. "/f", mode = 256 } } },
+      platform = { platform = "linux/arm64/v8" },
+      mode = { files = { { path = "/f", file = dir .. "/f", mode = 256 } } },
       path = { files = { { path = "/g", file = dir .. "/f" } } }, data = { files = { { path = "/f", data = "2" } } },
       cmd = { files = { { path = "/f", data = "1", mode = 493 } }, cmd = { "/f" } },
       entrypoint = { files = { { path = "/f", data = "1", mode = 493 } }, entrypoint = { "/f" } } } do
@@ -244,7 +245,8 @@ return function(test)
     t:eq(process.run({ "sh", "-ec", "mkdir -p d/e/empty; echo 1 >d/one; echo 2 >d/e/two; ln -s ../one d/e/l" },
       { cwd = dir }).code, 0)
     local _, names = layer_of(t, t:ok(registry.image { files = {
-      { path = "/srv/", file = dir .. "/d/" }, { path = "/", file = dir .. "/d/e" }, { path = "/etc/", file = dir .. "/d/one" },
+      { path = "/srv/", file = dir .. "/d/" }, { path = "/", file = dir .. "/d/e" },
+      { path = "/etc/", file = dir .. "/d/one" },
       { path = "/srv/e/", mode = 448 } } }))
     t:eq(names, { "empty/", "etc/", "etc/one", "l", "srv/", "srv/e/", "srv/e/empty/", "srv/e/l", "srv/e/two", "srv/one",
       "two" })
