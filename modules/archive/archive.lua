@@ -109,7 +109,8 @@ end
 ---@param bytes string
 ---@return string
 function M.gzip(bytes)
-  return assert(native.create({ { name = "content", data = bytes } }, { memory = true, tar = false, level = LEVEL })).data
+  local options = { memory = true, tar = false, level = LEVEL }
+  return assert(native.create({ { name = "content", data = bytes } }, options)).data
 end
 
 --- Expands gzip (or zstd).

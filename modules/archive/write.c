@@ -47,7 +47,7 @@ struct item {
 	int mode;         /* -1: as the file's */
 };
 
-/* SHA-256 of what passes; ctx is NULL when nobody asked. */
+/* SHA-256 of what passes; ctx is NULL when it is not asked for, or the same as the other one's. */
 struct sum {
 	EVP_MD_CTX *ctx;
 	long long size;
@@ -99,7 +99,7 @@ static void push_sum(lua_State *L, const struct sum *s, const char *size_key, co
 	char text[2 * EVP_MAX_MD_SIZE];
 	lua_pushinteger(L, s->size);
 	lua_setfield(L, -2, size_key);
-	if (s->ctx == NULL)
+	if (s->len == 0)
 		return;
 	for (unsigned i = 0; i < s->len; i++) {
 		text[2 * i] = digits[s->value[i] >> 4];
@@ -334,6 +334,12 @@ static int sum_begin(struct job *j, struct sum *s)
 	return -1;
 }
 
+static void sum_end(struct sum *s)
+{
+	if (s->ctx != NULL)
+		hash.EVP_DigestFinal_ex(s->ctx, s->value, &s->len);
+}
+
 static void create_work(struct ws_op *op)
 {
 	struct job *j = (struct job *)op;
@@ -342,7 +348,7 @@ static void create_work(struct ws_op *op)
 		ws_err_set(&op->err, "exhausted", "out of memory");
 		return;
 	}
-	if (sum_begin(j, &j->raw) != 0 || sum_begin(j, &j->packed) != 0)
+	if (sum_begin(j, &j->packed) != 0 || (j->level > 0 && sum_begin(j, &j->raw) != 0))
 		return;
 	if (j->file != NULL && (j->fd = open(j->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) < 0) {
 		ws_err_errno(&op->err, j->file, errno);
@@ -359,10 +365,11 @@ static void create_work(struct ws_op *op)
 		if (rc != 0 && regular)
 			unlink(j->file);
 	}
-	if (j->hashed) {
-		hash.EVP_DigestFinal_ex(j->raw.ctx, j->raw.value, &j->raw.len);
-		hash.EVP_DigestFinal_ex(j->packed.ctx, j->packed.value, &j->packed.len);
-	}
+	sum_end(&j->packed);
+	if (j->level > 0)
+		sum_end(&j->raw);
+	else
+		memcpy(j->raw.value, j->packed.value, j->raw.len = j->packed.len);
 }
 
 /* ---- entry ------------------------------------------------------------------------------------------------------- */

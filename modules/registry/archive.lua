@@ -233,13 +233,12 @@ local function docker_root(self, image)
   return root
 end
 
---- Opens an image of an archive as a source. Layers that are not compressed are compressed now.
+--- Opens an image as a source; see registry.open_archive.
 ---@async
 ---@param file string
----@param tag? string  its name in the archive, or the name's tag; default: the only image
+---@param tag? string
 ---@return ws.registry.Source? source
----@return ws.Error? err  kinds `not_found`, `parse`, `protocol` (damaged), `invalid` (several images, none said),
----  `unsupported` (the archive itself is compressed)
+---@return ws.Error? err
 function M.open(file, tag)
   if type(file) ~= "string" then error("registry.open_archive: a file expected, got " .. type(file), 2) end
   if tag ~= nil and type(tag) ~= "string" then error("registry.open_archive: the tag must be a string", 2) end

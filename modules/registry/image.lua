@@ -185,29 +185,11 @@ local function check_image(base, opts, set)
     architecture = platform.architecture })
 end
 
----@class ws.registry.ImageOptions
----@field base? string|ws.registry.Source  the image to build on; its layers are mounted or fetched when it is pushed
----@field files? { path: string, file?: string, data?: string, link?: string, mode?: integer }[]  `path` in the image;
----  `file`: a file or folder on disk, or `data`, or the target of a `link`; a path that ends with a slash and has none
----  is a folder. Mode: default 0755 for what can be executed and folders, else 0644; of a folder: of the files in it
----@field entrypoint? string[]
----@field cmd? string[]
----@field env? table<string, string>|string[]
----@field user? string
----@field workdir? string
----@field labels? table<string, string>
----@field annotations? table<string, string>  of the manifest
----@field exposed_ports? (integer|string)[]  8080 or "53/udp"
----@field platform? string   default linux/amd64
----@field created? integer   seconds since 1970, also of the files; default 0
-
---- Makes an image: one layer of files, above a base or alone. Nothing is sent: the result is a source for
---- `registry.push` and `registry.save`.
+--- Makes an image; see registry.image.
 ---@async
 ---@param opts ws.registry.ImageOptions
 ---@return ws.registry.Image? image
----@return ws.Error? err  kinds `invalid` (a path twice or not absolute, an entry point that is not there or is one for
----  another platform), `not_found` (a file, the base), and those of the base's registry
+---@return ws.Error? err
 function M.image(opts)
   local o, problem = options.read(opts)
   if not o then error("registry.image: " .. problem, 2) end

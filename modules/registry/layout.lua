@@ -123,13 +123,12 @@ local function read_json(path, where)
   return fs.read(path, { max = manifest.MAX_SIZE })
 end
 
---- Opens an image of an OCI layout as a source.
+--- Opens an image as a source; see registry.open_layout.
 ---@async
 ---@param dir string
----@param tag? string  its name in the layout (annotation org.opencontainers.image.ref.name), or a digest; default: the
----  only image
+---@param tag? string
 ---@return ws.registry.Source? source
----@return ws.Error? err  kinds `not_found`, `invalid` (several images, none said), `parse`, `unsupported`, `denied`
+---@return ws.Error? err
 function M.open(dir, tag)
   if type(dir) ~= "string" then error("registry.open_layout: a folder expected, got " .. type(dir), 2) end
   if tag ~= nil and type(tag) ~= "string" then error("registry.open_layout: the tag must be a string", 2) end

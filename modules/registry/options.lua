@@ -1,6 +1,6 @@
 --- The options of registry.image: checked, and brought into one form.
 local manifest = require "ws.registry.manifest"
-local tar_max = 8 ^ 11 -- seconds; what a tar header can say
+local LAST = (1 << 33) - 1 -- seconds; what a tar header can say
 
 local M = {}
 
@@ -101,7 +101,7 @@ local function problem_of(opts)
     if problem then return problem end
   end
   local created = opts.created or 0
-  if math.type(created) ~= "integer" or created < 0 or created >= tar_max then
+  if math.type(created) ~= "integer" or created < 0 or created > LAST then
     return "created must be seconds since 1970, as an integer"
   end
   if opts.workdir and opts.workdir:sub(1, 1) ~= "/" then

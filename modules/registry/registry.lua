@@ -323,17 +323,59 @@ function M.put_manifest(ref, bytes, media_type)
   return descriptor
 end
 
---- Functions of this module that are in files of their own, loaded when they are first used.
-local later = {
-  image = function() return require "ws.registry.image".image end,
-  open_layout = function() return require "ws.registry.layout".open end,
-  open_archive = function() return require "ws.registry.archive".open end,
-}
+---@class ws.registry.ImageOptions
+---@field base? string|ws.registry.Source  the image to build on; its layers are mounted or fetched when it is pushed
+---@field files? { path: string, file?: string, data?: string, link?: string, mode?: integer }[]  `path` in the image;
+---  `file`: a file or folder on disk, or `data`, or the target of a `link`; a path that ends with a slash and has none
+---  is a folder. Mode: default 0755 for what can be executed and folders, else 0644; of a folder: of the files in it
+---@field entrypoint? string[]  what starts; the base's command is not one for it
+---@field cmd? string[]
+---@field env? table<string, string>|string[]  by name, or a list of NAME=value
+---@field user? string
+---@field workdir? string
+---@field labels? table<string, string>
+---@field annotations? table<string, string>  of the manifest; Docker's format, which a base may have, has none
+---@field exposed_ports? (integer|string)[]  8080 or "53/udp"
+---@field platform? string   default linux/amd64; of a base that is a list: which one
+---@field created? integer   seconds since 1970, also of the files; default 0
 
-return setmetatable(M, { __index = function(_, name)
-  local load_it = later[name]
-  if not load_it then return nil end
-  local fn = load_it()
-  rawset(M, name, fn)
-  return fn
-end })
+--- Makes an image without a daemon: one layer of files, above a base or alone. The same inputs give the same digest on
+--- every machine. Nothing is sent: the result, with its `digest`, is a source for `push` and `save`.
+---
+--- ```lua
+--- local image = assert(registry.image { files = { { path = "/app", file = "bin/app" } }, entrypoint = { "/app" } })
+--- assert(registry.push(image, "eu.gcr.io/my-project/app:1.4.2"))
+--- ```
+---@async
+---@param opts ws.registry.ImageOptions
+---@return ws.registry.Image? image
+---@return ws.Error? err  kinds `invalid` (a path that is given twice or not absolute, an entry point that is missing,
+---  cannot be executed or is for another platform), `not_found` (a file, the base), and those of the base's registry
+function M.image(opts)
+  return require "ws.registry.image".image(opts)
+end
+
+--- Opens an image of an OCI layout as a source.
+---@async
+---@param dir string
+---@param tag? string  its name in the layout (annotation org.opencontainers.image.ref.name), or a digest; default: the
+---  only image
+---@return ws.registry.Source? source
+---@return ws.Error? err  kinds `not_found`, `invalid` (several images, none said), `parse`, `unsupported`, `denied`
+function M.open_layout(dir, tag)
+  return require "ws.registry.layout".open(dir, tag)
+end
+
+--- Opens an image of an archive of `docker save`, old form or new, or of a plain OCI archive, as a source. Layers that
+--- are not compressed are compressed now.
+---@async
+---@param file string
+---@param tag? string  its name in the archive, or the name's tag; default: the only image
+---@return ws.registry.Source? source
+---@return ws.Error? err  kinds `not_found`, `parse`, `protocol` (damaged), `invalid` (several images, none said),
+---  `unsupported` (the archive itself is compressed)
+function M.open_archive(file, tag)
+  return require "ws.registry.archive".open(file, tag)
+end
+
+return M

@@ -7,6 +7,7 @@ local options = {
   { "color", default = true, doc = "" },
   { "mode", type = "string", choices = { "fast", "slow" }, doc = "" },
   { "no-input", doc = "" },
+  { "file", type = "string", many = true, doc = "" },
 }
 
 return function(test)
@@ -15,6 +16,7 @@ return function(test)
     t:eq(values, { jobs = 3, wait = 5400, color = false })
     t:eq(words, { "a", "b", "--jobs" })
     t:eq(flags.parse(options, { "--no-input" })["no-input"], true)
+    t:eq(flags.parse(options, { "--file", "a", "--file=b" }).file, { "a", "b" })
   end)
 
   test("wrong options say what was meant", function(t)

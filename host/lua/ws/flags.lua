@@ -11,6 +11,7 @@ local M = {}
 ---@field type? string    "boolean" (default), "string", "integer", "number", "duration" (seconds; 90, "10m", "1h30m")
 ---@field choices? string[]
 ---@field default? any
+---@field many? boolean   may be given more than once; the value is a list
 ---@field value? string   what help calls the value
 ---@field doc string
 
@@ -108,7 +109,12 @@ function M.parse(options, words)
         end
         local value, err = convert(option, text, name)
         if value == nil then return nil, err end
-        values[option[1]] = value
+        if option.many then
+          values[option[1]] = values[option[1]] or {}
+          table.insert(values[option[1]], value)
+        else
+          values[option[1]] = value
+        end
       end
     end
   end

@@ -159,6 +159,7 @@ end
 
 --- Every verb: name, what it does, words, options, and the function that does it.
 M.verbs = {
+  require "ws.cli.image_build",
   { "push", "push an OCI layout (folder) or a docker archive (file)", words = { "SOURCE", "IMAGE" }, run = push,
     options = { OVERWRITE,
       { "source-tag", type = "string", value = "TAG", doc = "which image of the source, when it has several" } } },
@@ -173,7 +174,7 @@ M.verbs = {
 }
 
 local function usage_of(verb)
-  return ("wsrun image %s %s"):format(verb[1], table.concat(verb.words, " "))
+  return ("wsrun image %s %s"):format(verb[1], #verb.words > 0 and table.concat(verb.words, " ") or "[options]")
 end
 
 --- The help page.
@@ -221,7 +222,8 @@ function M.main(words, globals)
   local opts, args = flags.parse(verb.options, words)
   if not opts then return nil, args end
   if #args ~= #verb.words then
-    return usage_error(("image %s takes %s"):format(verb[1], table.concat(verb.words, " and ")), usage_of(verb))
+    local wanted = #verb.words > 0 and table.concat(verb.words, " and ") or "options only"
+    return usage_error(("image %s takes %s"):format(verb[1], wanted), usage_of(verb))
   end
   if globals.sandbox then
     local ready, problem = require "ws.cli.run".prepare_sandbox()
