@@ -103,7 +103,7 @@ static const struct ws_op_type gunzip_type = {.name = "archive.gunzip", .push = 
 static const struct ws_op_type extract_type = {.name = "archive.extract", .push = push_true, .fini = job_fini};
 static const struct ws_op_type list_type = {.name = "archive.list", .push = push_list, .fini = job_fini};
 
-/* ---- on the thread ----------------------------------------------------------------------------------------------------- */
+/* ---- on the thread ----------------------------------------------------------------------------------------------- */
 
 static struct archive *open_reader(struct job *j)
 {
