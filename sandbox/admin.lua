@@ -1,6 +1,7 @@
 --- The sandbox's own endpoints, under `/_sandbox/`.
 local json = require "ws.json"
 local reply = require "sandbox.reply"
+local tokens = require "sandbox.tokens"
 local values = require "sandbox.values"
 
 --- Whether a text names the platform: its name stands there, not as a part of a longer word.
@@ -57,9 +58,11 @@ return function(cloud)
     return { count = #found, resources = found }
   end)
 
-  s:on("GET", "/_sandbox/settings", function()
-    return { auth = cloud.auth, operation_seconds = json.array { table.unpack(cloud.operations.duration) } }
-  end)
+  local function settings()
+    return { auth = cloud.auth, operation_seconds = json.array { table.unpack(cloud.operations.duration) },
+      token_seconds = cloud.token_seconds or tokens.LIFETIME }
+  end
+  s:on("GET", "/_sandbox/settings", settings)
 
   s:on("PATCH", "/_sandbox/settings", function(c)
     local body = c:json()
@@ -73,15 +76,18 @@ return function(cloud)
           or value[2] < value[1] then
           reply.fail(400, nil, "operation_seconds must be two numbers, the second not below the first")
         end
+      elseif key == "token_seconds" then
+        if type(value) ~= "number" or value <= 0 then reply.fail(400, nil, "token_seconds must be a number above 0") end
       else
-        reply.fail(400, nil, ("unknown setting %q; there are auth and operation_seconds"):format(key))
+        reply.fail(400, nil, ("unknown setting %q; there are auth, operation_seconds, token_seconds"):format(key))
       end
     end
     cloud.auth = body.auth or cloud.auth
     if body.operation_seconds then
       cloud.operations.duration = { body.operation_seconds[1], body.operation_seconds[2] }
     end
-    return { auth = cloud.auth, operation_seconds = json.array { table.unpack(cloud.operations.duration) } }
+    cloud.token_seconds = body.token_seconds or cloud.token_seconds
+    return settings()
   end)
 
   s:on("GET", "/_sandbox/faults", function() return { rules = cloud.faults:list() } end)

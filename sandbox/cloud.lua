@@ -27,6 +27,7 @@ local Cloud = {}
 Cloud.__index = Cloud
 
 ---@class sandbox.Service
+---@field error? function  how its errors look, when that is not the form of Google's APIs; see sandbox.faults
 local Service = {}
 Service.__index = Service
 
@@ -213,8 +214,9 @@ local function respond(self, req)
     service = self.fallback.service
     handler, params, tag = self.fallback.handler, {}, { service = service }
   end
+  local broken, change
   if not service or service.name ~= "admin" then
-    local broken = self.faults:apply(service and service.name or "unknown", req.method, path)
+    broken, change = self.faults:apply(service and service.name or "unknown", req, service and service.error)
     if broken then return broken end
   end
   if not handler then return not_emulated(req) end
@@ -226,8 +228,8 @@ local function respond(self, req)
   check_credentials(self, c, tag)
   check_project(self, c, service)
   local result = handler(c)
-  if reply.is_raw(result) then return result end
-  return reply.json(result)
+  if not reply.is_raw(result) then result = reply.json(result) end
+  return change and change(result) or result
 end
 
 local function on_error(err)

@@ -14,7 +14,8 @@ Usage: wsrun sandbox COMMAND
   resources [--platform NAME] [--project ID] [--json]
                            what exists in it
   faults [list]            the fault rules
-  faults add KEY=VALUE...  api method path status message retry_after probability latency cut cut_after times
+  faults add KEY=VALUE...  api method path times probability; status message retry_after latency rate cut cut_after
+                           cut_upload_after
   faults remove [ID]       one rule, or all
   serve                    run in the foreground
 

@@ -6,6 +6,7 @@ local time = require "ws.time"
 local task = require "ws.task"
 local json = require "ws.json"
 local reply = require "sandbox.reply"
+local traffic = require "sandbox.traffic"
 local values = require "sandbox.values"
 
 local M = {}
@@ -17,8 +18,9 @@ Faults.__index = Faults
 local FIELDS = {
   id = "string", api = "string", method = "string", path = "string", status = "number", message = "string",
   reason = "string", retry_after = "number", probability = "number", latency = "number", cut = "boolean",
-  cut_after = "number", times = "number",
+  cut_after = "number", cut_upload_after = "number", rate = "number", times = "number",
 }
+local EFFECTS = { "status", "latency", "cut", "cut_after", "cut_upload_after", "rate" }
 
 --- Makes the faults of a sandbox.
 ---@param store sandbox.Store
@@ -39,9 +41,10 @@ function Faults:add(rule)
       reply.fail(400, nil, ("%s must be a %s"):format(key, FIELDS[key]))
     end
   end
-  if not (rule.status or rule.latency or rule.cut or rule.cut_after) then
-    reply.fail(400, nil, "a rule needs status, latency, cut or cut_after")
-  end
+  local effect
+  for _, name in ipairs(EFFECTS) do effect = effect or rule[name] end
+  if not effect then reply.fail(400, nil, "a rule needs one of " .. table.concat(EFFECTS, ", ")) end
+  if rule.rate and rule.rate <= 0 then reply.fail(400, nil, "rate must be above 0 (bytes a second)") end
   if rule.status and (rule.status < 200 or rule.status > 599) then
     reply.fail(400, nil, "status must be between 200 and 599")
   end
@@ -81,39 +84,31 @@ local function matches(rule, api, method, path)
     and (not rule.times or rule.applied < rule.times)
 end
 
---- A response that ends in the middle: the client sees a connection that was cut.
-local function cut(bytes)
-  return reply.raw {
-    status = 200,
-    headers = { ["Content-Length"] = tostring(bytes + 1000000), ["Content-Type"] = "application/octet-stream" },
-    stream = function(write)
-      if bytes > 0 then write((" "):rep(bytes)) end
-      -- The server ends the connection of a handler that was cancelled, without a word in its log.
-      error(require "ws.error".new { kind = "cancelled", message = "connection cut by a fault rule" }, 0)
-    end,
-  }
-end
-
---- Applies the rules to a request: waits, and returns the response to give instead of the real one, if any.
+--- Applies the rules to a request: waits, cuts its connection, slows it down.
 ---@async
 ---@param api string
----@param method string
----@param path string
----@return table? response
-function Faults:apply(api, method, path)
+---@param req table  of the HTTP server; what it reads may be changed
+---@param error_form? fun(req: table, status: integer, message: string, headers: table): table  how the API says errors
+---@return table? response  to give instead of the real one
+---@return (fun(response: table): table)? change  to apply to the real one
+function Faults:apply(api, req, error_form)
   for _, id in ipairs { table.unpack(self.rules:keys()) } do
     local rule = self.rules:get(id)
-    if rule and matches(rule, api, method, path) and (not rule.probability or math.random() < rule.probability) then
+    if rule and matches(rule, api, req.method, req.path)
+      and (not rule.probability or math.random() < rule.probability) then
       self.rules:update(id, function(r) r.applied = r.applied + 1 end)
       if rule.latency then task.sleep(rule.latency) end
-      if rule.cut or rule.cut_after then return cut(rule.cut_after or 0) end
-      if rule.status then
-        local headers = rule.retry_after and { ["Retry-After"] = tostring(math.floor(rule.retry_after)) } or {}
-        local message = rule.message or ("fault rule %s"):format(id)
-        return reply.json(reply.error_body(math.floor(rule.status), rule.reason, message), math.floor(rule.status),
-          headers)
+      if rule.cut then traffic.cut() end
+      if rule.cut_upload_after or rule.rate then traffic.limit_request(req, rule.cut_upload_after, rule.rate) end
+      if rule.cut_after or rule.rate then
+        return nil, function(response) return traffic.limit_response(response, rule.cut_after, rule.rate) end
       end
-      return nil
+      if not rule.status then return nil end
+      local status = math.floor(rule.status)
+      local headers = rule.retry_after and { ["Retry-After"] = tostring(math.floor(rule.retry_after)) } or {}
+      local message = rule.message or ("fault rule %s"):format(id)
+      if error_form then return error_form(req, status, message, headers) end
+      return reply.json(reply.error_body(status, rule.reason, message), status, headers)
     end
   end
 end

@@ -18,10 +18,10 @@ M.FIXED = "ya29.local-access-token"
 ---@param cloud sandbox.Cloud
 ---@param email string
 ---@param scope? string
----@param lifetime? number  seconds
+---@param lifetime? number  seconds; default: the sandbox's setting `token_seconds`, or an hour
 ---@return table grant  as OAuth 2 token endpoints answer
 function M.grant(cloud, email, scope, lifetime)
-  lifetime = lifetime or M.LIFETIME
+  lifetime = lifetime or cloud.token_seconds or M.LIFETIME
   local tokens = cloud.store:collection "tokens"
   for _, key in ipairs { table.unpack(tokens:keys()) } do
     if tokens:get(key).expires_at < time.now() - 86400 then tokens:delete(key) end
