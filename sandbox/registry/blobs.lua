@@ -142,6 +142,7 @@ function Blobs:append(id, read)
   local writer, count = {}, 0
   self.writers[id] = writer
   local file = assert(io.open(upload_path(self, id), "ab"))
+  file:setvbuf "no" -- what has arrived counts at once
   local _ <close> = setmetatable({}, { __close = function()
     file:close()
     if self.writers[id] == writer then self.writers[id] = nil end
