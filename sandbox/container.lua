@@ -42,7 +42,7 @@ local function kubernetes_of(cloud, clusters)
     assert(fs.mkdir(dir_of(key), { parents = true }))
     local api = kubernetes.new {
       name = cluster.name, dir = dir_of(key), token = owner, ca = { cert = cloud.ca.cert, key = cloud.ca.key },
-      region = region, version = versions.kubernetes(cluster.currentMasterVersion),
+      region = region, version = versions.kubernetes(cluster.currentMasterVersion), images = cloud.registry.pull,
     }
     local info, err = api:start()
     if not info then -- not 500, which clients try again and again

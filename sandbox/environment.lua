@@ -1,5 +1,7 @@
 --- The variables that point tools at a running sandbox.
+local crypto = require "ws.crypto"
 local fs = require "ws.fs"
+local json = require "ws.json"
 local tokens = require "sandbox.tokens"
 
 local M = {}
@@ -41,6 +43,12 @@ software_update_check_period = 0
 parallel_process_count = 1
 ]]
 
+--- What docker, crane, skopeo, buildah and helm log in with: the sandbox's own token, nobody's credentials.
+local function logins(status)
+  return json.encode({ auths = { [status.registry] = {
+    auth = crypto.base64_encode("oauth2accesstoken:" .. tokens.FIXED) } } }, { indent = 2 }) .. "\n"
+end
+
 --- Appends loopback to what is not to go through a proxy.
 local function no_proxy()
   local list = os.getenv("NO_PROXY") or os.getenv("no_proxy") or ""
@@ -62,6 +70,10 @@ function M.of(status)
   local project, token = status.project or "livingpackets-sandbox", tokens.FIXED
   local variables = {
     WSRUN_SANDBOX = status.endpoint,
+    WSRUN_REGISTRY_ENDPOINT = "http://" .. status.registry,
+    DOCKER_CONFIG = dir .. "/docker",
+    REGISTRY_AUTH_FILE = dir .. "/docker/config.json",
+    HELM_REGISTRY_CONFIG = dir .. "/docker/config.json",
     WSRUN_ACCOUNT = ("sandbox@%s.iam.gserviceaccount.com"):format(project),
     GOOGLE_PROJECT = project,
     GOOGLE_CLOUD_PROJECT = project,
@@ -96,6 +108,10 @@ function M.of(status)
     token = token,
     boto = BOTO:format(tls_port, tls_port, project, dir .. "/gsutil"),
   }
+  local made, problem = fs.mkdir(dir .. "/docker", { parents = true })
+  if not made then return nil, problem end
+  local known = fs.read(dir .. "/docker/config.json") -- with what somebody logged in to besides
+  if not (known and known:find(status.registry, 1, true)) then files["docker/config.json"] = logins(status) end
   for name, text in pairs(files) do
     if fs.read(dir .. "/" .. name) ~= text then
       local ok, err = fs.write(dir .. "/" .. name, text, { mode = 384, durable = false }) -- 0600

@@ -64,9 +64,13 @@ local function seed_chart(cloud, bucket, chart, version)
   end)
 end
 
+--- The entry point of the images: the sandbox runs none, but what unpacks one finds it.
+local PROGRAM = "#!/bin/sh\n# The sandbox's stand-in for the application.\nexec cat /app/VERSION\n"
+
 local function seed_image(cloud, name, version)
   once(cloud, ("image %s:%s"):format(name, version), function()
-    local image = packages.image({ { name = "app/VERSION", data = version .. "\n" } },
+    local image = packages.image({ { name = "app/VERSION", data = version .. "\n" },
+      { name = "app/app", data = PROGRAM, mode = 493 } }, -- 0755
       { Entrypoint = { "/app/app" }, WorkingDir = "/app", Labels = { ["org.opencontainers.image.version"] = version } })
     for _, bytes in ipairs { image.layer, image.config } do
       local digest = "sha256:" .. require "ws.crypto".sha256(bytes)

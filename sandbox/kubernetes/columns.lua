@@ -1,5 +1,6 @@
 --- What `kubectl get` shows of the built-in kinds besides the name.
 local age = require "sandbox.kubernetes.age"
+local pods = require "sandbox.kubernetes.columns_pod"
 local selectors = require "sandbox.kubernetes.selectors"
 local time = require "ws.time"
 local values = require "sandbox.kubernetes.values"
@@ -36,28 +37,6 @@ local SELECTOR = wide { "Selector", function(o) return selectors.to_text(get(o, 
 
 local function ratio(o, ...)
   return ("%d/%d"):format(get(o, "status", ...) or 0, get(o, "spec", "replicas") or 0)
-end
-
---- The one word for the state of a Pod.
-local function pod_status(o)
-  local reason = get(o, "status", "reason") or get(o, "status", "phase") or "Unknown"
-  for _, c in ipairs(get(o, "status", "containerStatuses") or {}) do
-    reason = get(c, "state", "waiting", "reason") or get(c, "state", "terminated", "reason") or reason
-  end
-  if o.metadata.deletionTimestamp then reason = "Terminating" end
-  return reason
-end
-
-local function pod_ready(o)
-  local ready, total = 0, #(get(o, "spec", "containers") or {})
-  for _, c in ipairs(get(o, "status", "containerStatuses") or {}) do ready = ready + (c.ready and 1 or 0) end
-  return ("%d/%d"):format(ready, total)
-end
-
-local function restarts(o)
-  local n = 0
-  for _, c in ipairs(get(o, "status", "containerStatuses") or {}) do n = n + (c.restartCount or 0) end
-  return tostring(n)
 end
 
 local function external_address(o)
@@ -185,7 +164,7 @@ local COLUMNS = {
     wide(at("Container-Runtime", "<unknown>", "status", "nodeInfo", "containerRuntimeVersion")),
   },
   ["/pods"] = {
-    { "Ready", pod_ready }, { "Status", pod_status }, { "Restarts", restarts }, AGE,
+    { "Ready", pods.ready }, { "Status", pods.status }, { "Restarts", pods.restarts }, AGE,
     wide(at("IP", "<none>", "status", "podIP")), wide(at("Node", "<none>", "spec", "nodeName")),
     wide(at("Nominated Node", "<none>", "status", "nominatedNodeName")), wide { "Readiness Gates",
       function() return "<none>" end },

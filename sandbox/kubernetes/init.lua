@@ -29,6 +29,8 @@ local M = {}
 ---@field region? string  of the nodes, default europe-west1
 ---@field pace? number  seconds that a container takes to start, default 0.4
 ---@field version? string  default v1.34.2
+---@field images? fun(reference: string): sandbox.Pull?  what pulling an image gives; nil: it is somebody else's and is
+---  taken to be there
 
 ---@class kubernetes.Api
 ---@field name string
@@ -40,7 +42,7 @@ Api.__index = Api
 
 local OPTIONS = { name = "string", dir = "string", host = "string", nodes = "number", region = "string",
   pace = "number",
-  version = "string", ca = "table" }
+  version = "string", ca = "table", images = "function" }
 
 local function check_options(opts)
   for key, value in pairs(opts) do
@@ -76,7 +78,8 @@ function M.new(opts)
   check_options(opts)
   local self = setmetatable({
     name = opts.name, dir = opts.dir, ca = opts.ca, token = opts.token, host = opts.host or "127.0.0.1",
-    node_count = opts.nodes or 2, region = opts.region or "europe-west1", version = opts.version or "v1.34.2",
+    images = opts.images, node_count = opts.nodes or 2, region = opts.region or "europe-west1",
+    version = opts.version or "v1.34.2",
     service_network = "10.96", pod_network = "10.4", watchers = {}, documents = {}, resources = resources.new(),
   }, Api)
   local kept

@@ -26,7 +26,7 @@ Real.__index = Real
 
 local OPTIONS = { name = true, dir = true, token = true, ca = true, host = true, nodes = true, region = true,
   pace = true,
-  version = true, controllers = true }
+  version = true, controllers = true, images = true }
 
 --- A cluster on real servers; nothing runs before `start`. Raises on wrong options.
 ---@param opts kubernetes.Options | { controllers?: boolean }  as for `sandbox.kubernetes`, but `dir` is needed;
@@ -42,7 +42,8 @@ function M.new(opts)
   return setmetatable({
     name = opts.name, dir = opts.dir, token = opts.token, ca = opts.ca, host = opts.host or "127.0.0.1",
     node_count = opts.nodes or 2, region = opts.region or "europe-west1", pace = opts.pace or 0.4,
-    controllers = opts.controllers ~= false, children = {}, pod_network = "10.4", admin_token = crypto.random_hex(32),
+    controllers = opts.controllers ~= false, images = opts.images, children = {}, pod_network = "10.4",
+    admin_token = crypto.random_hex(32),
   }, Real)
 end
 
@@ -190,7 +191,8 @@ function Real:start_controllers()
     end)
   if not ok then return nil, err end
   self.nodes = nodes.start { endpoint = self.endpoint, ca = self.ca.cert, token = self.admin_token, name = self.name,
-    region = self.region, node_count = self.node_count, pace = self.pace, pod_network = self.pod_network }
+    region = self.region, node_count = self.node_count, pace = self.pace, pod_network = self.pod_network,
+    images = self.images }
   return true
 end
 

@@ -78,10 +78,21 @@ function Nodes:edit(_, pod, change)
   return stored or pod
 end
 
+--- The same event again raises the count of the first.
 function Nodes:event(object, kind, reason, message, component)
   local meta, now = object.metadata, time.rfc3339(math.floor(time.now()))
-  self:send("POST", ("/api/v1/namespaces/%s/events"):format(meta.namespace), { apiVersion = "v1", kind = "Event",
-    metadata = { name = ("%s.%s"):format(meta.name, crypto.random_hex(8)), namespace = meta.namespace },
+  local path = ("/api/v1/namespaces/%s/events"):format(meta.namespace)
+  local key = table.concat({ meta.uid, reason, message, component }, "\0")
+  local known = self.events[key]
+  if known and self:send("PATCH", ("%s/%s"):format(path, http.url_encode(known.name)),
+    { count = known.count + 1, lastTimestamp = now }, MERGE) then
+    known.count = known.count + 1
+    return
+  end
+  local name = ("%s.%s"):format(meta.name, crypto.random_hex(8))
+  self.events[key] = { name = name, count = 1 }
+  self:send("POST", path, { apiVersion = "v1", kind = "Event",
+    metadata = { name = name, namespace = meta.namespace },
     involvedObject = { apiVersion = object.apiVersion or "v1", kind = object.kind or "Pod", name = meta.name,
       namespace = meta.namespace, uid = meta.uid }, type = kind, reason = reason, message = message, count = 1,
     firstTimestamp = now, lastTimestamp = now, source = { component = component } })
@@ -185,15 +196,15 @@ end
 --- Registers the nodes and begins to run Pods.
 ---@async
 ---@param opts { endpoint: string, ca: string, token: string, name: string, region: string, node_count: integer,
----  pace: number, pod_network: string }
+---  pace: number, pod_network: string, images?: function }
 ---@return kubernetes.RealNodes
 function M.start(opts)
   local self = setmetatable({ pace = opts.pace, node_count = opts.node_count, name = opts.name, region = opts.region,
     pod_network = opts.pod_network, version = "v1.34.2", pods = {}, workers = {}, tasks = {}, counters = {}, list = {},
-    pod_states = {} }, Nodes)
+    pod_states = {}, events = {} }, Nodes)
   self.client = assert(k8s.client { server = opts.endpoint, ca_data = opts.ca, token = opts.token })
   self.api = { now = function(_, offset) return time.rfc3339(math.floor(time.now() + (offset or 0))) end,
-    pod_network = opts.pod_network }
+    pod_network = opts.pod_network, images = opts.images }
   self.store = { list = function() return self.list end }
   self:register()
   self:watch("v1", "Pod", function(...) self:on_pod(...) end)

@@ -94,7 +94,7 @@ return function(test)
     end
     t:eq(waiting.reason, "ImagePullBackOff")
     for _, e in ipairs(list(c, CORE .. "events?fieldSelector=type%3DWarning")) do reasons[e.reason] = true end
-    t:eq(reasons, { Failed = true, BackOff = true })
+    t:eq(reasons, { Failed = true })
     set_image(c, APPS .. "deployments/web", "nginx:3")
     api:settle()
     _, d = c:call("GET", APPS .. "deployments/web")

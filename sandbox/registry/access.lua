@@ -1,8 +1,8 @@
 --- Who may use the registry: tokens (<https://distribution.github.io/distribution/spec/auth/token/>) and challenges.
 ---
 --- Only `auth = "google"` asks for credentials. Then a token counts for what it was asked for: a push needs another
---- scope than a pull, a mount that of both repositories. Tokens of other origin (an OAuth access token as bearer, or with
---- the user oauth2accesstoken) count for everything; nobody's token counts for repositories that are open to everybody.
+--- scope than a pull, a mount that of both repositories. Tokens of other origin (an OAuth access token as bearer, or
+--- with the user oauth2accesstoken) count for everything; nobody's token counts for what is open to everybody.
 local answers = require "sandbox.registry.answers"
 local crypto = require "ws.crypto"
 local json = require "ws.json"

@@ -1,6 +1,5 @@
 --- The registry's images as others see them: Artifact Registry's lists, and what a node of a cluster pulls.
 local check = require "sandbox.registry.check"
-local fs = require "ws.fs"
 local json = require "ws.json"
 local values = require "sandbox.values"
 
@@ -52,9 +51,13 @@ return function(registry)
     end
   end
 
+  --- A content as JSON; without waiting, because the nodes' controller must not be interrupted.
   local function read(digest)
-    local bytes = fs.read(blobs:path(digest))
-    return bytes and values.clean(json.decode(bytes))
+    local file = io.open(blobs:path(digest), "rb")
+    if not file then return nil end
+    local value = json.decode(file:read "a")
+    file:close()
+    return type(value) == "table" and values.clean(value) or nil
   end
 
   --- The manifest of an image, or of its form for the nodes' platform.
@@ -105,9 +108,8 @@ return function(registry)
       if not check.is_foreign(layer) and not blobs:get(image.name, layer.digest) then return absent(layer.digest) end
       size = size + layer.size
     end
-    local configuration = read(config.digest)
     return { id = ("%s@%s"):format(image.repository, digest), size = size,
-      config = type(configuration) == "table" and configuration.config or {} }
+      config = (read(config.digest) or {}).config or {} }
   end
 
   return M

@@ -128,6 +128,12 @@ return function(test)
     t:eq(variables.STORAGE_EMULATOR_HOST, status.endpoint)
     t:eq(variables.PUBSUB_EMULATOR_HOST, status.registry)
     t:eq(variables.GOOGLE_APPLICATION_CREDENTIALS, false)
+    t:eq(variables.WSRUN_REGISTRY_ENDPOINT, status.endpoint)
+    local logins = json.decode(t:ok(fs.read(variables.DOCKER_CONFIG .. "/config.json")))
+    t:ok(logins.auths[status.registry].auth)
+    t:ok(fs.write(variables.REGISTRY_AUTH_FILE, json.encode { auths = { [status.registry] = {}, other = {} } }))
+    t:ok(sandbox.environment { dir = opts.dir })
+    t:has(t:ok(fs.read(variables.HELM_REGISTRY_CONFIG)), "other") -- what somebody logged in to stays
     for name, value in pairs(variables) do
       -- The provider refuses an endpoint that does not end in a path and a slash.
       if name:find "^GOOGLE_.*_CUSTOM_ENDPOINT$" then t:ok(value:find "^http://[^/]+/.+/$", name) end

@@ -1,5 +1,6 @@
 --- What the containers of simulated Pods have written.
 local errors = require "sandbox.kubernetes.errors"
+local image = require "sandbox.kubernetes.simulate.pod_image"
 local request = require "sandbox.kubernetes.request"
 local respond = require "sandbox.kubernetes.respond"
 local task = require "ws.task"
@@ -8,12 +9,13 @@ local values = require "sandbox.kubernetes.values"
 
 local M = {}
 
+local FIELDS = { containers = "containerStatuses", initContainers = "initContainerStatuses" }
+
+--- A container of a Pod by its name, and its status.
 local function find_container(pod, name)
-  for _, field in ipairs { "containers", "initContainers" } do
+  for field, statuses in pairs(FIELDS) do
     for i, c in ipairs(pod.spec[field] or {}) do
-      if c.name == name then
-        return c, values.get(pod, "status", field == "containers" and "containerStatuses" or "initContainerStatuses", i)
-      end
+      if c.name == name then return c, values.get(pod, "status", statuses, i) end
     end
   end
 end
@@ -24,6 +26,12 @@ local function names(pod)
   return table.concat(out, " ")
 end
 
+local function refuse_waiting(pod, name, reason)
+  local why = { ImagePullBackOff = "trying and failing to pull image", ErrImagePull = "image can't be pulled" }
+  errors.bad_request("container %q in pod %q is waiting to start: %s", name, pod.metadata.name, why[reason] or reason)
+end
+
+--- The container that is meant, and what it writes or wrote: its state, or its last one.
 local function pick(req, pod)
   local name = req.query.container
   if not name or name == "" then
@@ -35,48 +43,77 @@ local function pick(req, pod)
   end
   local container, status = find_container(pod, name)
   if not container then errors.bad_request("container %s is not valid for pod %s", name, pod.metadata.name) end
-  local waiting = values.get(status, "state", "waiting")
-  if waiting or not status then
-    local reason = waiting and waiting.reason or "ContainerCreating"
-    if reason == "ImagePullBackOff" then
-      errors.bad_request("container %q in pod %q is waiting to start: trying and failing to pull image", name,
-        pod.metadata.name)
-    end
-    errors.bad_request("container %q in pod %q is waiting to start: %s", name, pod.metadata.name, reason)
+  local last = values.get(status, "lastState", "terminated")
+  if request.is_true(req.query.previous) then
+    if last then return container, status, { terminated = last } end
+    errors.bad_request("previous terminated container %q in pod %q not found", name, pod.metadata.name)
   end
-  return container, status
+  local waiting = values.get(status, "state", "waiting")
+  if status and not waiting then return container, status, status.state end
+  -- Between two starts the log of the last one is given.
+  if last then return container, status, { terminated = last } end
+  return refuse_waiting(pod, name, waiting and waiting.reason or "ContainerCreating")
 end
 
---- The lines of a container: { unix time, text }.
-local function lines_of(container, status)
-  local terminated = values.get(status, "state", "terminated")
-  local at = time.parse_rfc3339(values.get(status, "state", "running", "startedAt")
-    or (terminated and terminated.startedAt) or "")
-    or time.now()
-  local lines = { { at, ("starting %s (image %s)"):format(container.name, container.image) } }
+--- The lines of a container: { unix time, text }; and which is the first of its end.
+local function lines_of(api, container, status, state)
+  local ended = state.terminated
+  local at = time.parse_rfc3339((state.running or ended).startedAt or "") or time.now()
+  local lines = {}
+  local function say(when, text, ...) lines[#lines + 1] = { when, text:format(...) } end
+  say(at, "starting %s (image %s)", container.name, container.image)
   for _, p in ipairs(container.ports or {}) do
-    lines[#lines + 1] = { at, ("listening on :%d%s"):format(p.containerPort, p.name and " (" .. p.name .. ")" or "") }
+    say(at, "listening on :%d%s", p.containerPort, p.name and " (" .. p.name .. ")" or "")
   end
-  if terminated then
-    lines[#lines + 1] = { time.parse_rfc3339(terminated.finishedAt) or at,
-      terminated.exitCode == 0 and "finished" or ("failed with exit code %d"):format(terminated.exitCode) }
-  else
-    lines[#lines + 1] = { at, "ready" }
+  local last = #lines + 1
+  if ended then
+    local over = time.parse_rfc3339(ended.finishedAt) or at
+    if ended.message then say(over, "fatal: %s", ended.message) end
+    if ended.exitCode == 0 then say(over, "finished") else say(over, "failed with exit code %d", ended.exitCode) end
+  elseif status.ready then
+    say(at, "ready")
+  elseif image.behaviour(api, status.imageID) == "unready" then
+    say(at, "not ready: the image's label says %s=unready", image.LABEL)
   end
-  return lines, terminated ~= nil
+  return lines, last
+end
+
+--- Writes what a container says from now on, until it ends, its Pod goes or the client leaves.
+local function follow(api, pod, container, status, count, write)
+  local uid, changes = pod.metadata.uid, task.queue()
+  local unlisten = api.store:listen(function(change)
+    if change.object.metadata.uid == uid then changes:push(change) end
+  end)
+  api.watchers[changes] = true
+  local _ <close> = setmetatable({}, { __close = function()
+    unlisten()
+    api.watchers[changes] = nil
+  end })
+  while true do
+    local change = changes:pop(1800)
+    if not change or change == "stop" or change.type == "DELETED" then return end
+    local _, now = find_container(change.object, container.name)
+    local same = now and now.containerID == status.containerID
+    local state = same and (now.state.waiting and { terminated = values.get(now, "lastState", "terminated") }
+      or now.state)
+    if not state or not (state.running or state.terminated) then return end
+    local lines, last = lines_of(api, container, now, state)
+    for i = state.terminated and last or count + 1, #lines do
+      if not write(lines[i][2] .. "\n") then return end
+    end
+    count = math.max(count, #lines)
+    if state.terminated then return end
+  end
 end
 
 --- GET pods/NAME/log.
----@param api kubernetes.Api
+---@param api table  a `kubernetes.Api`
 ---@param req table
 ---@param pod table
 ---@return table res
 function M.answer(api, req, pod)
-  local container, status = pick(req, pod)
-  if request.is_true(req.query.previous) then
-    errors.bad_request("previous terminated container %q in pod %q not found", container.name, pod.metadata.name)
-  end
-  local lines, over = lines_of(container, status)
+  local container, status, state = pick(req, pod)
+  local lines = lines_of(api, container, status, state)
   local since = tonumber(req.query.sinceSeconds or "")
   local tail = math.tointeger(tonumber(req.query.tailLines or ""))
   local out = {}
@@ -90,24 +127,7 @@ function M.answer(api, req, pod)
   if not request.is_true(req.query.follow) then return respond.text(200, text) end
   return { status = 200, headers = { ["Content-Type"] = "text/plain" }, stream = function(write)
     if text ~= "" and not write(text) then return end
-    -- A container that runs says nothing more; the stream ends with it.
-    local uid = pod.metadata.uid
-    local changes = task.queue()
-    local unlisten = api.store:listen(function(change)
-      if change.object.metadata.uid == uid then changes:push(change) end
-    end)
-    api.watchers[changes] = true
-    local _ <close> = setmetatable({}, { __close = function()
-      unlisten()
-      api.watchers[changes] = nil
-    end })
-    while not over do
-      local change = changes:pop(1800)
-      if not change or change == "stop" or change.type == "DELETED" then return end
-      local phase = values.get(change.object, "status", "phase")
-      over = phase == "Succeeded" or phase == "Failed"
-      if over then write("finished\n") end
-    end
+    if state.running then follow(api, pod, container, status, #lines, write) end
   end }
 end
 
