@@ -105,8 +105,9 @@ local function seed_manifest(cloud, manifest)
     local version = type(app) == "table" and app.version
     if type(version) == "string" and type(manifest["charts-bucket"]) == "string" then
       seed_chart(cloud, manifest["charts-bucket"], app.chart or "app-chart", version)
-      for _, name in ipairs { project .. "/app", "eu.gcr.io/" .. project .. "/app" } do
-        seed_image(cloud, name, version)
+      local registry = manifest["images-registry"]
+      for _, name in ipairs { project, "eu.gcr.io/" .. project, type(registry) == "string" and registry or nil } do
+        seed_image(cloud, name .. "/app", version)
       end
     end
   end

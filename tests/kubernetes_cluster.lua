@@ -16,20 +16,21 @@ local authority
 
 function Cluster:open()
   local kind = self.real and real or kubernetes
-  self.api = kind.new { name = "test", token = "secret-token", dir = self.dir .. "/state", ca = authority, pace = 0.2 }
+  self.api = kind.new { name = "test", token = "secret-token", dir = self.dir .. "/state", ca = authority, pace = 0.2,
+    images = self.images }
   self.info = assert(self.api:start())
 end
 
 --- Starts a cluster that ends with the test; skips the test when a tool is missing.
 ---@async
 ---@param t ws.TestContext
----@param ... string|{ real: boolean }  tools; { real = true }: on real servers
+---@param ... string|{ real: boolean, images?: function }  tools; { real = true }: on real servers
 ---@return kubernetes_cluster
 function M.start(t, ...)
   local self = setmetatable({ dir = assert(fs.realpath(t:tmpdir())), tools = {} }, Cluster)
   for _, tool in ipairs { ... } do
     if type(tool) == "table" then
-      self.real = tool.real
+      self.real, self.images = tool.real, tool.images
     else
       self.tools[tool] = real.find(tool) or t:skip(tool .. " is not installed")
     end

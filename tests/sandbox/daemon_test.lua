@@ -159,7 +159,7 @@ return function(test)
     local root = t:tmpdir()
     for path, text in pairs {
       ["manifests/one.yaml"] = "name: one\ngcp-project: some-project\nremote-bucket: states\ncharts-bucket: charts\n"
-        .. "applications:\n  - {name: a, version: 2.0.0, namespace: a}\n",
+        .. "images-registry: eu.gcr.io/other\napplications:\n  - {name: a, version: 2.0.0, namespace: a}\n",
       ["manifests/broken.yaml"] = "name: [\n",
       ["charts/app-chart/Chart.yaml"] = "apiVersion: v2\nname: app-chart\nversion: 1.0.0\nappVersion: 1.0.0\n",
       ["charts/app-chart/templates/x.yaml"] = "kind: ConfigMap\n",
@@ -176,9 +176,19 @@ return function(test)
     local names = {}
     for _, entry in ipairs(t:ok(require "ws.archive".list { file = file })) do names[#names + 1] = entry.name end
     t:eq(names, { "app-chart/Chart.yaml", "app-chart/templates/x.yaml" })
-    local code, body = call(status, "GET", "/v2/some-project/app/manifests/2.0.0")
-    t:eq(code, 200)
-    t:has(body, "application/vnd.oci.image.layer.v1.tar+gzip")
+    local manifest
+    for _, name in ipairs { "some-project/app", "eu.gcr.io/some-project/app", "eu.gcr.io/other/app" } do
+      local code, body = call(status, "GET", ("/v2/%s/manifests/2.0.0"):format(name))
+      t:eq(code, 200, name)
+      manifest = t:ok(json.decode(body))
+    end
+    local function blob(descriptor, sink)
+      return t:ok(http.get(("%s/v2/some-project/app/blobs/%s"):format(status.endpoint, descriptor.digest), sink)).body
+    end
+    blob(manifest.layers[1], { sink = { file = file } })
+    local modes = {}
+    for _, entry in ipairs(t:ok(require "ws.archive".list { file = file })) do modes["/" .. entry.name] = entry.mode end
+    t:eq(modes[json.decode(blob(manifest.config)).config.Entrypoint[1]], tonumber("755", 8))
     t:has(select(2, call(status, "GET", "/_charts/index.yaml")), "dep-v3.tgz")
     t:eq(call(status, "GET", "/_charts/dep-v3.tgz"), 200)
     -- What was deleted stays deleted.

@@ -2,6 +2,7 @@
 local cluster = require "kubernetes_cluster"
 local crypto = require "ws.crypto"
 local real = require "sandbox.kubernetes.real"
+local time = require "ws.time"
 
 return function(test)
   test("workloads become ready, a broken one does not, and objects outlive a restart", function(t)
@@ -24,6 +25,27 @@ return function(test)
     c:kubectl("rollout", "status", "deploy/web", "--timeout=30s")
     c:kubectl("delete", "deploy", "web", "bad", "--timeout=30s")
     c:kubectl("wait", "--for=delete", "pod", "-l", "app=web", "--timeout=30s")
+  end, { timeout = 240 })
+
+  test("what images do is what they do in the built-in one", function(t)
+    local c = cluster.start(t, "kubectl", { real = true, images = function(reference)
+      local behaviour = reference:match "app:(%a+)" or reference:match "@sha256:c" and "crash"
+      if behaviour == "gone" then return { problem = "rpc error: code = NotFound desc = not found" } end
+      return behaviour and { id = "local/app@sha256:c", size = 1, config = { Entrypoint = { "/app" },
+        Labels = { ["dev.wsrun.sandbox.behaviour"] = behaviour } } }
+    end }, "etcd", "kube-apiserver", "kube-controller-manager")
+    for _, tag in ipairs { "gone", "crash" } do c:kubectl("create", "deployment", tag, "--image=local/app:" .. tag) end
+    local reason = "jsonpath={.items[0].status.containerStatuses[0].state.waiting.reason}"
+    local deadline, seen = time.monotonic() + 30, {}
+    repeat
+      for _, app in ipairs { "gone", "crash" } do
+        seen[app] = c:kubectl("get", "pods", "-l", "app=" .. app, "-o", reason)
+      end
+    until seen.gone == "ImagePullBackOff" and seen.crash == "CrashLoopBackOff" or time.monotonic() > deadline
+    t:eq(seen, { gone = "ImagePullBackOff", crash = "CrashLoopBackOff" })
+    local told = c:kubectl("describe", "pods", "-l", "app=crash")
+    t:has(told, "Back-off restarting failed container")
+    t:ok(told:find "%(x%d+ over" ~= nil, told) -- one event that is counted, not one for each time
   end, { timeout = 240 })
 
   test("a missing program is named, and nothing keeps running", function(t)
