@@ -82,6 +82,21 @@ missing=ca-certificates deps run
 missing=ca-certificates uid=1000 deps run
 [ $rc = 0 ] && [ "$(called '^sudo .*apt-get .*install')" = 1 ] || fail "others install with sudo"
 
+# A program that PATH has too old is built, one that is new enough is not; what is "ours" always is.
+for p in etcd docker-registry; do program $p <<<'#!/bin/sh'; done
+program crane <<<'#!/bin/sh
+echo 0.1.0'
+deps test
+[ $rc = 0 ] && [ "$(called 'cmd/crane in crane')" = 1 ] || fail "crane is too old"
+[ "$(called 'conformance in oci-conformance')" = 1 ] || fail "the conformance suite is built"
+deps test
+[ $rc = 0 ] && [ ! -s "$calls" ] || fail "a second call builds nothing"
+rm "$WSRUN_CACHE/tools/bin/crane"
+program crane <<<'#!/bin/sh
+echo 0.20.3'
+deps test
+[ $rc = 0 ] && [ "$(called 'cmd/crane')" = 0 ] || fail "crane on PATH will do"
+
 deps everything
 [ $rc = 1 ] && [[ $out == *"unknown group 'everything'"* ]] || fail "an unknown group is refused"
 echo "tools/deps.sh: all well"

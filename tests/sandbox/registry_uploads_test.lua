@@ -130,6 +130,17 @@ return function(test)
     client("PUT", at .. "?digest=" .. digest(bytes), "", 201)
   end)
 
+  test("an upload that crawls", function(t)
+    local cloud = support.cloud(t)
+    local client = support.client(t, cloud)
+    local url, bytes = support.serve(t, cloud), crypto.random_bytes(200000)
+    client("POST", "/_sandbox/faults", { api = "registry", method = "PUT", rate = 1000000, times = 1 })
+    local started = time.monotonic()
+    t:eq(t:ok(http.request { method = "PUT", url = ("%s%s?digest=%s"):format(url, begin(client), digest(bytes)),
+      body = bytes, timeout = 10 }).status, 201)
+    t:ok(time.monotonic() - started >= 0.19)
+  end)
+
   test("faults speak the registry's language", function(t)
     local client = support.client(t, (support.cloud(t)))
     local function fault(rule)
