@@ -4,6 +4,7 @@
  * empty → the Lua state closes → uv_loop_close() must say 0. A handle that is left is a bug of ours: abort.
  */
 #include "engine.h"
+#include "redact.h"
 
 #include <lauxlib.h>
 #include <lualib.h>
@@ -310,5 +311,6 @@ void ws_engine_free(struct ws_engine *e)
 		uv_walk(&e->loop, report_handle, NULL);
 		abort();
 	}
+	ws_redactor_free(e->redactor);
 	free(e);
 }

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 struct ws_task;
+struct ws_redactor;
 
 struct ws_exit_hook {
 	void (*fn)(void *);
@@ -30,6 +31,7 @@ struct ws_engine {
 	unsigned no_yield;       /* > 0: a coroutine was resumed from where Lua cannot yield */
 	unsigned forbidden;      /* effects that this run may not have, or-ed */
 	struct ws_exit_hook *exit_hooks;
+	struct ws_redactor *redactor; /* knows every secret; NULL before the first */
 	uv_signal_t signals[3];      /* SIGINT, SIGTERM, SIGHUP; see signal.c */
 	lua_State *volatile running; /* the innermost coroutine that runs; NULL while the loop does */
 	bool signals_open;

@@ -1,10 +1,8 @@
-/* secret.c - opaque values and the redactor that knows them; see ws/secret.h.
- *
- * The redactor is a registry table from a secret's bytes to true. Values shorter than SHORTEST are not masked:
- * replacing them would garble ordinary words and prove nothing.
- */
+/* secret.c - opaque values, and the redactor that knows them, as Lua sees them; see ws/secret.h and redact.h. */
 #include "engine.h"
+#include "redact.h"
 
+#include <ws/scratch.h>
 #include <ws/secret.h>
 
 #include <lauxlib.h>
@@ -12,9 +10,9 @@
 #include <string.h>
 
 #define METATABLE "ws.Secret"
-#define KNOWN "ws.secrets"
+#define STREAM "ws.secret.Stream"
 
-enum { SHORTEST = 6 };
+enum { STREAM_MAX = 1 << 30 };
 
 const char *ws_secret_open(lua_State *L, int idx, size_t *len)
 {
@@ -34,56 +32,36 @@ const char *ws_text_or_secret(lua_State *L, int idx, size_t *len)
 
 static void remember(lua_State *L, int idx)
 {
+	struct ws_engine *e = ws_engine(L);
 	size_t len;
 	const char *s = lua_tolstring(L, idx, &len);
-	luaL_getsubtable(L, LUA_REGISTRYINDEX, KNOWN);
-	const char *line = s;
-	while (line < s + len) { /* a child may print a secret line by line: each line is masked as well */
-		const char *end = memchr(line, '\n', (size_t)(s + len - line));
-		if (end == NULL)
-			end = s + len;
-		if (end - line >= SHORTEST) {
-			lua_pushlstring(L, line, (size_t)(end - line));
-			lua_pushboolean(L, 1);
-			lua_rawset(L, -3);
-		}
-		line = end + 1;
-	}
-	lua_pop(L, 1);
+	if (e->redactor == NULL)
+		e->redactor = ws_redactor_new();
+	if (e->redactor == NULL || ws_redactor_add(e->redactor, s, len) != 0)
+		luaL_error(L, "out of memory: a secret could not be made known to the redactor");
 }
 
-static void replace_all(lua_State *L, const char *text, size_t len, const char *needle, size_t needle_len)
+/* Pushes what may leave. Raises without memory. */
+static void feed(lua_State *L, struct ws_redact_stream *stream, const char *text, size_t len, bool last)
 {
-	luaL_Buffer b;
-	luaL_buffinit(L, &b);
-	const char *end = text + len;
-	for (const char *hit; (hit = memmem(text, (size_t)(end - text), needle, needle_len)) != NULL;
-		text = hit + needle_len) {
-		luaL_addlstring(&b, text, (size_t)(hit - text));
-		luaL_addstring(&b, "***");
-	}
-	luaL_addlstring(&b, text, (size_t)(end - text));
-	luaL_pushresult(&b);
+	struct ws_buf *out = ws_scratch(L, STREAM_MAX);
+	if (ws_redact_feed(stream, text, len, last, out) != 0)
+		luaL_error(L, "out of memory: a text could not be masked");
+	lua_pushlstring(L, out->data != NULL ? out->data : "", out->len);
+	ws_buf_free(out);
+	lua_remove(L, -2);
 }
 
 void ws_redact(lua_State *L, const char *text, size_t len)
 {
-	lua_pushlstring(L, text, len);
-	if (lua_getfield(L, LUA_REGISTRYINDEX, KNOWN) != LUA_TTABLE) {
-		lua_pop(L, 1);
+	const struct ws_redactor *known = ws_engine(L)->redactor;
+	if (known == NULL || !ws_redactor_finds(known, text, len)) {
+		lua_pushlstring(L, text, len);
 		return;
 	}
-	int known = lua_gettop(L), result = known - 1;
-	for (lua_pushnil(L); lua_next(L, known) != 0; lua_pop(L, 1)) {
-		size_t needle_len, text_len;
-		const char *needle = lua_tolstring(L, -2, &needle_len);
-		text = lua_tolstring(L, result, &text_len);
-		if (memmem(text, text_len, needle, needle_len) != NULL) {
-			replace_all(L, text, text_len, needle, needle_len);
-			lua_replace(L, result);
-		}
-	}
-	lua_pop(L, 1);
+	struct ws_redact_stream stream;
+	ws_redact_begin(&stream, known);
+	feed(L, &stream, text, len, true);
 }
 
 void ws_secret_wrap(lua_State *L)
@@ -139,6 +117,42 @@ static int l_redact(lua_State *L)
 	return 1;
 }
 
+/* secret.stream() → stream */
+static int l_stream(lua_State *L)
+{
+	struct ws_redact_stream *stream = lua_newuserdatauv(L, sizeof *stream, 0);
+	ws_redact_begin(stream, NULL);
+	luaL_setmetatable(L, STREAM);
+	return 1;
+}
+
+/* stream:feed(text) → text that may leave */
+static int l_feed(lua_State *L)
+{
+	struct ws_redact_stream *stream = luaL_checkudata(L, 1, STREAM);
+	size_t len;
+	const char *text = luaL_checklstring(L, 2, &len);
+	stream->redactor = ws_engine(L)->redactor;
+	feed(L, stream, text, len, false);
+	return 1;
+}
+
+/* stream:finish() → the rest */
+static int l_finish(lua_State *L)
+{
+	struct ws_redact_stream *stream = luaL_checkudata(L, 1, STREAM);
+	stream->redactor = ws_engine(L)->redactor;
+	feed(L, stream, "", 0, true);
+	return 1;
+}
+
+static int stream_gc(lua_State *L)
+{
+	struct ws_redact_stream *stream = luaL_checkudata(L, 1, STREAM);
+	ws_buf_free(&stream->held);
+	return 0;
+}
+
 /* secret.write_stdout(secret): the sink of credential plugins, whose answer on stdout is the credential. */
 static int l_write_stdout(lua_State *L)
 {
@@ -176,8 +190,8 @@ static int l_equal(lua_State *L)
 int luaopen_ws_secret(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"new", l_new, WS_PURE}, {"is", l_is, WS_PURE},
-		{"redact", l_redact, WS_PURE}, {"join", l_join, WS_PURE}, {"write_stdout", l_write_stdout, WS_WRITE},
-		{NULL, NULL, 0}};
+		{"redact", l_redact, WS_PURE}, {"join", l_join, WS_PURE}, {"stream", l_stream, WS_PURE},
+		{"write_stdout", l_write_stdout, WS_WRITE}, {NULL, NULL, 0}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		static const luaL_Reg meta[] = {
 			{"__tostring", l_tostring}, {"__concat", l_concat}, {"__eq", l_equal}, {NULL, NULL}};
@@ -185,6 +199,13 @@ int luaopen_ws_secret(lua_State *L)
 		lua_pushboolean(L, 0);
 		lua_setfield(L, -2, "__metatable");
 	}
-	lua_pop(L, 1);
-	return ws_natives(L, "ws.secret", natives);
+	if (luaL_newmetatable(L, STREAM)) {
+		static const luaL_Reg methods[] = {{"feed", l_feed}, {"finish", l_finish}, {NULL, NULL}};
+		luaL_newlib(L, methods);
+		lua_setfield(L, -2, "__index");
+		lua_pushcfunction(L, stream_gc);
+		lua_setfield(L, -2, "__gc");
+	}
+	lua_pop(L, 2);
+	return ws_natives(L, "ws.secret.native", natives);
 }

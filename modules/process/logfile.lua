@@ -13,17 +13,20 @@ LogFile.__index = LogFile
 function M.open(path)
   local file = path and assert(io.open(path, "a"))
   if file then file:setvbuf("line") end
-  return setmetatable({ file = file }, LogFile)
+  return setmetatable({ file = file, masked = secret.stream() }, LogFile)
 end
 
 --- Appends a line.
 ---@param line string
 function LogFile:write(line)
-  if self.file then self.file:write(secret.redact(line), "\n") end
+  if self.file then self.file:write(self.masked:feed(line .. "\n")) end
 end
 
 function LogFile:__close()
-  if self.file then self.file:close() end
+  if self.file then
+    self.file:write(self.masked:finish())
+    self.file:close()
+  end
   self.file = nil
 end
 

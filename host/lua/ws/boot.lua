@@ -96,13 +96,28 @@ end
 os.execute, io.popen, os.setlocale, os.tmpname = nil, nil, nil, nil
 package.loadlib, package.cpath, package.searchers, package.path, package.searchpath, package.preload =
   nil, nil, nil, nil, nil, nil
-local raw_print = print
+-- What goes to the standard streams is masked, across the borders of single writes.
+local methods = getmetatable(io.stdout).__index
+local raw_write, streams = methods.write, {}
+function methods.write(file, ...)
+  local secret = (file == io.stdout or file == io.stderr) and loaded["ws.secret"]
+  if not secret then return raw_write(file, ...) end
+  streams[file] = streams[file] or secret.stream()
+  local texts = table.pack(...)
+  for i = 1, texts.n do
+    local text = texts[i]
+    if type(text) == "number" then text = ("%s"):format(text) end -- as write itself does
+    texts[i] = type(text) == "string" and streams[file]:feed(text) or text
+  end
+  return raw_write(file, table.unpack(texts, 1, texts.n))
+end
+function io.write(...)
+  return io.output():write(...)
+end
 function print(...)
-  local secret = loaded["ws.secret"]
-  if not secret then return raw_print(...) end
   local words = table.pack(...)
-  for i = 1, words.n do words[i] = secret.redact(tostring(words[i])) end
-  raw_print(table.unpack(words, 1, words.n))
+  for i = 1, words.n do words[i] = tostring(words[i]) end
+  io.stdout:write(table.concat(words, "\t", 1, words.n), "\n")
 end
 --- Ends the script (and what runs beside it) as an error does, so that children, temporary files and locks are
 --- released; the program's exit code is `code`.
@@ -129,6 +144,10 @@ loaded["ws.engine"] = {
   openers = openers,
   program_file = program_file,
   source_tree = source_tree,
+  --- Writes what the standard streams keep back because it may be the beginning of a secret: for the end of the program.
+  finish_streams = function()
+    for file, stream in pairs(streams) do raw_write(file, stream:finish()) end
+  end,
   --- Folders in which `require` looks for modules that are not the program's own.
   script_folders = script_folders,
 }

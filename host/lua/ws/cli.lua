@@ -53,10 +53,9 @@ end
 --- Says an error in the house form on stderr.
 ---@param err ws.Error
 function M.complain(err)
-  local secret = require "ws.secret"
-  io.stderr:write(secret.redact("wsrun: " .. tostring(err.message)), "\n")
-  if err.hint then io.stderr:write(secret.redact("  " .. err.hint), "\n") end
-  if err.kind == "internal" and err.traceback then io.stderr:write(secret.redact(err.traceback), "\n") end
+  io.stderr:write("wsrun: ", tostring(err.message), "\n")
+  if err.hint then io.stderr:write("  ", err.hint, "\n") end
+  if err.kind == "internal" and err.traceback then io.stderr:write(err.traceback, "\n") end
 end
 
 local function is_script(word)

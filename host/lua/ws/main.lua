@@ -11,6 +11,7 @@ local function run_code(words)
 end
 
 return function(...)
+  local _ <close> = setmetatable({}, { __close = require "ws.engine".finish_streams })
   local words = { ... }
   if words[1] == "-e" then return run_code(words) end
   return require("ws.cli").main(words)
