@@ -34,8 +34,9 @@ return function(test)
   end)
 
   test("the private members of a JSON document are masked alone, its other members are not", function(t)
-    secret.new('{"type": "service_account", "private_key_id": "0123456789ab", "token_uri": "https://oauth2.example/token",'
-      .. '"project_id": "my-project", "nested": {"refresh_token": "1//refresh"}, "tokens": ["first-one", "second-one"]}')
+    secret.new('{"type": "service_account", "private_key_id": "0123456789ab", "project_id": "my-project", '
+      .. '"token_uri": "https://oauth2.example/token", '
+      .. '"nested": {"refresh_token": "1//refresh"}, "tokens": ["first-one", "second-one"]}')
     t:eq(secret.redact("0123456789ab 1//refresh first-one second-one"), "*** *** *** ***")
     t:eq(secret.redact("service_account https://oauth2.example/token my-project"),
       "service_account https://oauth2.example/token my-project")

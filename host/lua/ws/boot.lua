@@ -144,7 +144,7 @@ loaded["ws.engine"] = {
   openers = openers,
   program_file = program_file,
   source_tree = source_tree,
-  --- Writes what the standard streams keep back because it may be the beginning of a secret: for the end of the program.
+  --- Writes what the standard streams keep back as it may be the beginning of a secret: for the end of the program.
   finish_streams = function()
     for file, stream in pairs(streams) do raw_write(file, stream:finish()) end
   end,

@@ -2,9 +2,9 @@
 ---
 --- A secret prints as `***` and cannot be concatenated. Only sinks open it: stdin and environment of a child, a file of
 --- mode 0600, an HTTP header or body. In what leaves the process (the screen, logs, reports, what children print) every
---- secret is replaced by `***`, also as base64, hexadecimal, in URLs, JSON, XML and shell quotes, line by line and across
---- the borders of single writes. Secrets shorter than six characters, and lines of secrets shorter than eight, are left
---- alone: masking them would garble ordinary words.
+--- secret is replaced by `***`, also as base64, hexadecimal, in URLs, JSON, XML and shell quotes, line by line and
+--- across the borders of single writes. Secrets shorter than six characters, and lines of secrets shorter than eight,
+--- are left alone: masking them would garble ordinary words.
 local native = require "ws.secret.native"
 
 local M = {}
