@@ -84,6 +84,20 @@ local function lock_info(detail)
   return info.id and info or nil
 end
 
+--- Each error with its place in the layer's files.
+local function places(diagnostics, folder)
+  local list = {}
+  for i, d in ipairs(diagnostics) do
+    local text = d.summary .. (d.detail and d.detail ~= "" and "\n" .. d.detail or "")
+    list[i] = { text = text }
+    if d.range then
+      list[i] = { file = folder .. "/" .. d.range.filename, line = d.range.start.line, col = d.range.start.column,
+        text = text }
+    end
+  end
+  return list
+end
+
 --- What a command failed with.
 ---@param folder string  the layer's folder, as it is shown
 ---@param code integer?
@@ -103,6 +117,7 @@ function Events:failure(folder, code)
   local more = #self.diagnostics - 1
   return errors.new {
     kind = lock and "locked" or "failed", op = "terraform", status = code, where = where, lock = lock or nil,
+    places = places(self.diagnostics, folder),
     message = first.summary .. (more > 0 and (" (and %d more)"):format(more) or ""),
     detail = first.detail ~= "" and first.detail or nil,
     hint = lock and ("%s has held the state's lock since %s; when nobody runs terraform there any more: "

@@ -31,6 +31,7 @@ M.options = {
   { "yes", short = "y", doc = "answer yes to questions" },
   { "input", default = true, doc = "ask questions (--no-input: fail instead)" },
   { "json", doc = "events as NDJSON on stdout" },
+  { "junit", type = "string", value = "FILE", doc = "write the run's steps there, as a JUnit report" },
   { "plain", doc = "one line per change of state, no live lines" },
   { "color", default = true, doc = "colours (--no-color: none)" },
   { "quiet", short = "q", doc = "only the result and errors" },
@@ -53,9 +54,11 @@ end
 --- Says an error in the house form on stderr.
 ---@param err ws.Error
 function M.complain(err)
-  io.stderr:write("wsrun: ", tostring(err.message), "\n")
-  if err.hint then io.stderr:write("  ", err.hint, "\n") end
-  if err.kind == "internal" and err.traceback then io.stderr:write(err.traceback, "\n") end
+  local display = require "ws.display"
+  display.write("wsrun: " .. tostring(err.message) .. "\n")
+  if err.hint then display.write("  " .. err.hint .. "\n") end
+  if err.kind == "internal" and err.traceback then display.write(err.traceback .. "\n") end
+  display.mark_error(err)
 end
 
 local function is_script(word)

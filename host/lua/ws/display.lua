@@ -1,8 +1,14 @@
 --- What a person or a CI job sees of a run, on stderr; stdout is for results only.
 ---
 --- Three displays listen to the same events: `live` on a terminal, `plain` elsewhere (one line per change of state, and
---- one a minute while nothing changes), `json` (one NDJSON object per event, on stdout).
+--- one a minute while nothing changes; in a CI with what its log can fold and mark), `json` (one NDJSON object per
+--- event, on stdout).
 local M = {}
+
+local ci = require "ws.ci"
+local secret = require "ws.secret"
+
+local MARKS = 10 -- for one error; GitHub shows ten of a step
 
 --- "4m02s", "12s", "0.3s".
 ---@param seconds number
@@ -15,7 +21,8 @@ function M.duration(seconds)
   return ("%dh%02dm"):format(seconds // 3600, seconds % 3600 // 60)
 end
 
---- Whether colour is wanted on a file descriptor: no-color.org, CLICOLOR_FORCE, the terminal's own word.
+--- Whether colour is wanted on a file descriptor: no-color.org, force-color.org, CLICOLOR_FORCE, the terminal's own
+--- word. A CI's log is no terminal: it gets colours when they are forced.
 ---@param is_tty boolean
 ---@param options table
 ---@return boolean
@@ -23,7 +30,8 @@ function M.wants_color(is_tty, options)
   if options.color == false then return false end
   local no_color = os.getenv("NO_COLOR")
   if no_color and no_color ~= "" then return false end
-  if os.getenv("CLICOLOR_FORCE") == "1" then return true end
+  local force = os.getenv("FORCE_COLOR")
+  if os.getenv("CLICOLOR_FORCE") == "1" or (force and force ~= "" and force ~= "0") then return true end
   return is_tty and os.getenv("TERM") ~= "dumb"
 end
 
@@ -51,10 +59,39 @@ function M.marks()
   return { done = "ok", failed = "FAILED", skipped = "--", running = "..", note = "-" }
 end
 
---- Writes to stderr; like everything there it is masked.
+--- Writes to stderr with every secret masked, and nothing that a CI would take for a command.
 ---@param text string
 function M.write(text)
-  io.stderr:write(text)
+  io.stderr:write(ci.harmless(secret.redact(text)))
+end
+
+--- Writes what a CI's dialect made, as it is.
+---@param text string
+function M.command(text)
+  io.stderr:write(secret.redact(text))
+end
+
+--- A mark on a file and line as text: "error: app/main.go:12:3: text", further lines of the text below it.
+---@param a ws.ci.Place
+---@param paint fun(color: string, text: string): string
+---@return string
+function M.annotation(a, paint)
+  local place = a.file and a.file .. (a.line and ":" .. a.line or "") .. (a.col and ":" .. a.col or "") .. ": " or ""
+  return ("%s %s%s"):format(paint(a.level == "warning" and "yellow" or "red", a.level .. ":"), place,
+    (a.text:gsub("\n", "\n  ")))
+end
+
+--- Marks the files and lines that an error belongs to, in a CI that shows such marks.
+---@param err ws.Error
+---@param step? ws.Step
+function M.mark_error(err, step)
+  local dialect = ci.current()
+  if not dialect or not dialect.annotation then return end
+  for i, place in ipairs(ci.places(err, step)) do
+    if i > MARKS then break end
+    M.command(dialect.annotation { file = place.file, line = place.line, col = place.col, text = place.text,
+      level = "error", title = step and step.path .. " failed" or nil })
+  end
 end
 
 --- The display for these options: a function that takes events, and has `close`.
@@ -63,9 +100,11 @@ end
 function M.open(options)
   local is_tty = require "ws.engine".native.is_tty(2)
   if options.json then return require "ws.display.json".new(options) end
-  local ci = os.getenv("CI")
-  local live = is_tty and not options.plain and not (ci and ci ~= "") and os.getenv("TERM") ~= "dumb"
-  local context = { paint = M.painter(M.wants_color(is_tty, options)), marks = M.marks(), options = options }
+  local dialect, in_ci = ci.current(), os.getenv("CI")
+  local live = is_tty and not options.plain and not dialect and not (in_ci and in_ci ~= "")
+    and os.getenv("TERM") ~= "dumb"
+  local context = { paint = M.painter(M.wants_color(is_tty, options)), marks = M.marks(), options = options,
+    ci = dialect }
   return require(live and "ws.display.live" or "ws.display.plain").new(context)
 end
 

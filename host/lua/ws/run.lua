@@ -267,6 +267,32 @@ function Run:note(text)
   self.emit { type = "step_note", step = task.get("step"), run = self, text = text }
 end
 
+local levels = { error = true, warning = true }
+local annotation_fields = { level = "string", file = "string", line = "number", col = "number", text = "string" }
+
+--- Marks a line of a file: what a test, a linter or a compiler found. A CI shows it at that line of the change;
+--- elsewhere it is a line on the screen. It does not make the step fail.
+---
+--- ```lua
+--- w:annotate { file = "app/src/server_test.go", line = 12, text = "got 2, want 3" }
+--- ```
+---@param a { text: string, level?: "error"|"warning", file?: string, line?: integer, col?: integer }  level: "error"
+---  when not given; the file counts from the project's root
+function Run:annotate(a)
+  if type(a) ~= "table" or type(a.text) ~= "string" then error("w:annotate takes a table with text", 2) end
+  for key, value in pairs(a) do
+    if not annotation_fields[key] then error(("w:annotate: unknown option '%s'"):format(tostring(key)), 2) end
+    if type(value) ~= annotation_fields[key] then
+      error(("w:annotate: %s must be a %s, not %s"):format(key, annotation_fields[key], type(value)), 2)
+    end
+  end
+  local level, step = a.level or "error", task.get("step")
+  if not levels[level] then error(("w:annotate: level is error or warning, not '%s'"):format(level), 2) end
+  if step and level == "error" then step.annotated = true end -- its failure needs no mark of its own
+  self.emit { type = "annotation", run = self, fields = { level = level, file = a.file, line = a.line, col = a.col,
+    text = a.text, step = step and step.path } }
+end
+
 --- Says in a few words what the current step came to; shown when it ends and in the summary.
 ---@param text string
 function Run:summary(text)
@@ -282,13 +308,19 @@ function Run:changed(text)
   step.summary = table.concat(step.changes, ", ")
 end
 
---- The file for the full log of the current step; its folder exists.
+--- The file for the full log of the current step; its folder exists. Its end is shown in a CI and in reports.
 ---@param suffix? string  default ".log"
 ---@return string path
 function Run:log_file(suffix)
   local step = task.get("step")
   local name = step and step.path:gsub("/", ".") or "run"
-  return self.dir .. "/" .. name .. (suffix or ".log")
+  local path = self.dir .. "/" .. name .. (suffix or ".log")
+  if step then
+    step.logs = step.logs or {}
+    if not step.logs[path] then step.logs[#step.logs + 1] = path end
+    step.logs[path] = true
+  end
+  return path
 end
 
 --- Stops the start of new steps, as Ctrl-C does.

@@ -114,10 +114,21 @@ function M.prepare_sandbox()
   return true
 end
 
+--- With --quiet, errors that are marked in files are still shown.
+local function quiet(screen)
+  return function(event)
+    if event.type == "annotation" and event.fields.level == "error" then screen.emit(event) end
+  end
+end
+
 local function run_workflow(path, workflow, words, globals)
   if globals.help then
     print(workflow:help("wsrun " .. path))
     return 0
+  end
+  if globals.junit then
+    local ready, problem = require "ws.junit".prepare(globals.junit)
+    if not ready then return nil, problem end
   end
   local args, err = workflow:read_args(words)
   if not args then
@@ -135,12 +146,44 @@ local function run_workflow(path, workflow, words, globals)
   local screen = display.open(globals)
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
   local run = require "ws.run".new { id = id, dir = dir, title = title(path, args, workflow), options = globals,
-    emit = globals.quiet and function() end or screen.emit }
+    emit = globals.quiet and quiet(screen) or screen.emit }
   watch_signals(run, screen.emit)
   run.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals) } }
   local ok, failure = perform(run, workflow, args)
   screen.close()
   return M.finish(run, ok, failure, { screen = screen, globals = globals, command = again(path, words, globals) })
+end
+
+--- Marks in a CI where the steps of a failed run failed.
+local function mark_failures(run, failure)
+  local marked
+  for _, step in ipairs(run.steps) do
+    if step.status == "failed" and not step.inherited and not step.annotated and step.err.kind ~= "interrupted"
+      and step.err.kind ~= "cancelled" then
+      display.mark_error(step.err, step)
+    end
+    marked = marked or step.status == "failed"
+  end
+  if not marked and not run.interrupted then display.mark_error(failure) end
+end
+
+--- Writes what outlives the screen: the JUnit report, the CI's summary page. Returns whether the report that was asked
+--- for is there.
+local function write_reports(run, failure, context)
+  local dialect = require "ws.ci".current()
+  if dialect and dialect.summary then
+    local plain = { paint = display.painter(false), marks = display.marks(), command = context.command }
+    local card = failure and require "ws.card".failure(run, failure, plain)
+    local written, problem = dialect.summary(run, card)
+    if written == nil then display.write(("wsrun: the summary page was not written: %s\n"):format(problem)) end
+  end
+  local path = context.globals.junit
+  if not path then return true end
+  local ok, err = require "ws.junit".write(path, run, failure)
+  if not ok then
+    display.write(("wsrun: the JUnit report was not written: %s\n"):format(err.message))
+  end
+  return ok
 end
 
 --- Shows what a run came to and returns its exit code.
@@ -150,12 +193,13 @@ function M.finish(run, ok, failure, context)
   local is_tty = engine.native.is_tty(2)
   local look = { paint = display.painter(display.wants_color(is_tty, globals)), marks = display.marks(),
     command = context.command }
-  local code = 0
+  local code, err = 0, nil
   if ok and run.interrupted then -- whatever was still done, it was not what was asked for
     ok, failure = nil, errors.new { kind = "interrupted", message = "the run was interrupted" }
   end
+  if not ok then err = run.failed_step and run.failed_step.err or failure end
+  if not write_reports(run, err, context) then code = 1 end
   if not ok then
-    local err = run.failed_step and run.failed_step.err or failure
     code = run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err)
     if globals.json then
       context.screen.emit { type = "run_end", run = run,
@@ -163,8 +207,9 @@ function M.finish(run, ok, failure, context)
     end
     display.write(card.failure(run, err, look) .. "\n")
     if globals.verbose and err.traceback then display.write(err.traceback .. "\n") end
+    mark_failures(run, err)
   elseif globals.json then
-    context.screen.emit { type = "run_end", run = run, fields = { exit = 0, changes = run.change_count } }
+    context.screen.emit { type = "run_end", run = run, fields = { exit = code, changes = run.change_count } }
   elseif not globals.quiet then
     display.write(card.success(run, look) .. "\n")
   end

@@ -82,6 +82,7 @@ function M.new(context)
     step_note = function(e)
       say(("%s %s%s"):format(context.marks.note, e.step and e.step.path .. ": " or "", e.text))
     end,
+    annotation = function(e) say(display.annotation(e.fields, paint)) end,
     text = function(e) say(e.text) end,
   }
 

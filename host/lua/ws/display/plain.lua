@@ -1,4 +1,6 @@
---- The display without a terminal: one line per change of state, a heartbeat a minute while steps run.
+--- The display without a terminal: one line per change of state, a heartbeat a minute while steps run. In a CI a step
+--- that ended is followed by what it said: folded where the log can fold, else only of a step that failed.
+local details = require "ws.display.details"
 local display = require "ws.display"
 local task = require "ws.task"
 
@@ -17,6 +19,15 @@ function M.new(context)
     display.write(text .. "\n")
   end
 
+  local function say_end(step)
+    local title, ci = display.end_line(context, step), context.ci
+    local lines = ci and not step.inherited and (ci.group or step.status == "failed") and details.lines(step) or {}
+    if #lines == 0 then return say(title) end
+    if not ci.group then return say(title .. "\n" .. table.concat(lines, "\n")) end
+    last = now()
+    display.command(ci.group(title, lines, step))
+  end
+
   local handlers = {
     run_start = function(e)
       say(("%s (run %s)"):format(e.run.title, e.run.id))
@@ -28,7 +39,15 @@ function M.new(context)
     end,
     step_end = function(e)
       running[e.step] = nil
-      if e.step.status ~= "skipped" or context.options.verbose then say(display.end_line(context, e.step)) end
+      if e.step.status ~= "skipped" or context.options.verbose then say_end(e.step) end
+    end,
+    step_progress = context.ci and function(e) details.note(e.step) end or nil,
+    annotation = function(e)
+      if context.ci and context.ci.annotation then
+        display.command(context.ci.annotation(e.fields))
+      else
+        say(display.annotation(e.fields, context.paint))
+      end
     end,
     step_note = function(e)
       say(("%s %s%s"):format(context.marks.note, e.step and e.step.path .. ": " or "", e.text))
