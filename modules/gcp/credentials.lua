@@ -7,6 +7,7 @@
 --- wait, and renewed before they expire.
 local crypto = require "ws.crypto"
 local errors = require "ws.error"
+local federation = require "ws.gcp.federation"
 local fs = require "ws.fs"
 local http = require "ws.http"
 local json = require "ws.json"
@@ -16,7 +17,7 @@ local time = require "ws.time"
 
 local M = {}
 
-local SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+local SCOPE = federation.SCOPE
 local EARLY = 225    -- seconds before its end at which a token is renewed, as Google's client libraries do
 local LIFETIME = 3600 -- seconds that an assertion is valid
 local TIMEOUT = 30   -- seconds for one request
@@ -81,6 +82,7 @@ local readers = {
       end,
     }
   end,
+  external_account = function(key, path) return federation.read(key, path, ask_token) end,
 }
 
 local needed_fields = {
@@ -101,12 +103,13 @@ function M.from_file(path)
   local reader = readers[key.type]
   if not reader then
     return unauthenticated(("%s: credentials of type %s cannot be used"):format(path, tostring(key.type)),
-      "service_account and authorized_user can")
+      "service_account, authorized_user and external_account can")
   end
-  for _, field in ipairs(needed_fields[key.type]) do
+  for _, field in ipairs(needed_fields[key.type] or {}) do
     if type(key[field]) ~= "string" then return unauthenticated(("%s has no %s"):format(path, field)) end
   end
-  local credentials = reader(key)
+  local credentials, problem = reader(key, path)
+  if not credentials then return nil, problem end
   credentials.source = path
   return credentials
 end

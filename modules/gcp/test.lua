@@ -190,6 +190,88 @@ return function(test)
     t:err("unauthenticated", gcp.token())
   end)
 
+  -- An STS, a service account's endpoint and a CI that gives identity tokens; what `broken` names answers 403.
+  local function federation(t, more)
+    local broken = {}
+    local url, seen = serve(t, function(_, req)
+      if broken[req.path] then return broken[req.path] end
+      if req.path == "/ci" then return reply(200, { value = "id-token-2" }) end
+      if req.path == "/sts" then return reply(200, { access_token = "federated-token", expires_in = 600 }) end
+      if req.path:find("^/sa/") then
+        return reply(200, { accessToken = "account-token", expireTime = "2100-01-01T00:00:00Z" })
+      end
+      return reply(200, {})
+    end)
+    local dir = t:tmpdir()
+    assert(fs.write(dir .. "/id", "id-token-1\n"))
+    local key = { type = "external_account", audience = "//iam.googleapis.com/p", token_url = url .. "sts",
+      subject_token_type = "urn:ietf:params:oauth:token-type:jwt", credential_source = { file = dir .. "/id" } }
+    for name, value in pairs(more and more(url, dir) or {}) do key[name] = value end
+    assert(fs.write(dir .. "/c.json", json.encode(key)))
+    return { file = dir .. "/c.json" }, seen, broken, dir
+  end
+
+  test("workload identity: the token in a file is exchanged", function(t)
+    local config, seen, broken, dir = federation(t)
+    t:ok(gcp.credentials(config))
+    t:ok(gcp.request(get))
+    t:eq(#seen, 2)
+    local form = require "ws.http".parse_query(seen[1].body)
+    t:eq({ seen[1].path, form.subject_token, form.audience, form.grant_type }, { "/sts", "id-token-1",
+      "//iam.googleapis.com/p", "urn:ietf:params:oauth:grant-type:token-exchange" })
+    t:eq(form.scope, "https://www.googleapis.com/auth/cloud-platform")
+    t:eq(seen[2].headers.authorization, "Bearer federated-token")
+    t:eq(secret.redact("id-token-1 federated-token"), "*** ***")
+    broken["/sts"] = reply(400, { error = "invalid_grant", error_description = "the token has expired" })
+    t:ok(gcp.credentials(config))
+    t:has(t:err("unauthenticated", gcp.token()).message, "the token has expired")
+    assert(fs.write(dir .. "/id", " \n"))
+    t:has(t:err("unauthenticated", gcp.token()).message, "holds no identity token")
+    assert(fs.remove(dir .. "/id"))
+    t:has(t:err("unauthenticated", gcp.token()).message, "cannot read the identity token")
+  end)
+
+  test("workload identity: the token of a URL stands for a service account", function(t)
+    local config, seen, broken = federation(t, function(url)
+      return { service_account_impersonation_url = url .. "sa/serviceAccounts/ci@p.example:generateAccessToken",
+        credential_source = { url = url .. "ci", headers = { Authorization = "bearer request-token" },
+          format = { type = "json", subject_token_field_name = "value" } } }
+    end)
+    t:ok(gcp.credentials(config))
+    t:eq(require "ws.gcp.credentials".current().identity, "ci@p.example")
+    t:ok(gcp.request(get))
+    t:eq(seen[1].headers.authorization, "bearer request-token")
+    t:eq(require "ws.http".parse_query(seen[2].body).subject_token, "id-token-2")
+    t:eq({ seen[3].headers.authorization, json.decode(seen[3].body).lifetime }, { "Bearer federated-token", "3600s" })
+    t:eq(seen[4].headers.authorization, "Bearer account-token")
+    local account = seen[3].path
+    broken[account] = failure(403, "Permission 'iam.serviceAccounts.getAccessToken' denied")
+    t:ok(gcp.credentials(config))
+    local err = t:err("unauthenticated", gcp.token())
+    t:has(err.message, "getAccessToken")
+    t:has(err.hint, "workloadIdentityUser")
+    broken["/ci"] = reply(200, { other = 1 })
+    t:has(t:err("unauthenticated", gcp.token()).message, "no JSON with value")
+    broken["/ci"] = reply(403, {})
+    t:has(t:err("unauthenticated", gcp.token()).hint, "id-token: write")
+  end)
+
+  test("workload identity: a configuration that cannot be used says why", function(t)
+    local function refused(text, more)
+      t:has(t:err("unauthenticated", gcp.credentials(federation(t, more))).message, text)
+    end
+    refused("has no audience", function() return { audience = json.null } end)
+    refused("neither a file nor a URL", function()
+      return { credential_source = { executable = { command = "x" } } }
+    end)
+    refused("neither a file nor a URL", function()
+      return { credential_source = { environment_id = "aws1", url = "http://127.0.0.1:9/" } }
+    end)
+    refused("header x is no text", function(url)
+      return { credential_source = { url = url, headers = { x = json.array {} } } }
+    end)
+  end)
+
   test("misuse raises", function(t)
     t:raises("unknown option 'pth'", gcp.request, { pth = "x" })
     t:raises("needs api and path", gcp.request, { api = "compute" })
