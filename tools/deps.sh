@@ -162,17 +162,17 @@ go_tool() {
 
 # --- Python ------------------------------------------------------------------------------------------------------
 
-# bench_python: the peers of the benchmarks, in $tools/bench-python. Their wheels are pinned for Debian 12's Python.
-bench_python() {
-  local key stamp=$tools/stamp/bench-python
-  key=$(sha256sum <"$here/python/bench.txt")
+# python_packages NAME WHAT: those that python/NAME.txt pins, for Debian 12's Python, in $tools/NAME-python.
+python_packages() {
+  local name=$1 what=$2 key stamp=$tools/stamp/$1-python
+  key=$(sha256sum <"$here/python/$name.txt")
   [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
-  type -P python3.11 >/dev/null || die "the Python peers of the benchmarks need python3.11"
-  say "getting the Python peers of the benchmarks from PyPI"
-  rm -rf "$tools/bench-python"
-  quietly "$log/bench-venv.log" python3.11 -m venv "$tools/bench-python"
-  quietly "$log/bench-pip.log" "$tools/bench-python/bin/pip" install \
-    --require-hashes --only-binary :all: -r "$here/python/bench.txt"
+  type -P python3.11 >/dev/null || die "$what need python3.11"
+  say "getting $what from PyPI"
+  rm -rf "$tools/$name-python"
+  quietly "$log/$name-venv.log" python3.11 -m venv "$tools/$name-python"
+  quietly "$log/$name-pip.log" "$tools/$name-python/bin/pip" install \
+    --require-hashes --only-binary :all: -r "$here/python/$name.txt"
   printf '%s\n' "$key" >"$stamp"
 }
 
@@ -195,5 +195,9 @@ if [[ " ${groups[*]} " =~ " test "|" lint " ]]; then
   find_go # the sample application's tests and form
 fi
 if [[ " ${groups[*]} " == *" bench "* ]]; then
-  bench_python
+  python_packages bench "the Python peers of the benchmarks"
+fi
+if [[ " ${groups[*]} " == *" test "* ]]; then
+  python_packages schemas "the schemas of CI pipelines"
+  ln -sfn "$tools/schemas-python/bin/check-jsonschema" "$tools/bin/check-jsonschema"
 fi
