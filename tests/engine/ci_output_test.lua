@@ -428,6 +428,19 @@ return function(test)
     t:has(r.stdout, '"file":"workflows/s.lua"')
   end)
 
+  test("progress that only counts is told once", function(t)
+    local details = require "ws.display.details"
+    local step = { started = require "ws.engine".native.monotonic() }
+    for _, text in ipairs { "1 tests", "2 tests", "12 tests", "creating a[0]", "creating a[1]", "creating a[1] (10s)",
+      "creating a[1] (20s)", "pod app-1 1/2 ready", "pod app-1 2/2 ready", "pod app-2 1/2 ready" } do
+      step.progress = { text = text }
+      details.note(step)
+    end
+    local texts = {}
+    for i, line in ipairs(details.lines(step)) do texts[i] = line:match("s  (.+)$") end
+    t:eq(texts, { "1 tests", "creating a[0]", "creating a[1]", "pod app-1 1/2 ready", "pod app-2 1/2 ready" })
+  end)
+
   test("a long log is cut to its end, and says where all of it is", function(t)
     local details = require "ws.display.details"
     local path = t:tmpdir() .. "/log"

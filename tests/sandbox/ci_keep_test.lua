@@ -1,7 +1,7 @@
 -- ci/keep.lua against the sandbox's Cloud Storage.
 local fs = require "ws.fs"
 local process = require "ws.process"
-local support = require "sandbox.support"
+local support = require "support"
 
 local wsrun = fs.realpath(os.getenv("WSRUN") or "build/wsrun")
 local script = fs.realpath("ci/keep.lua")
