@@ -50,7 +50,7 @@ return ws.workflow { summary = "t", run = function(w)
     log(w, "compiled\n")
     w:changed("1 added")
   end)
-  w:step("quick", function() w:summary("nothing to do") end)
+  w:step("quick", function() w:progress("looking") w:summary("nothing to do") end)
   w:step("tests", function()
     log(w, "FAIL: TestX\n")
     w:annotate { level = "warning", text = "slow" }
@@ -127,7 +127,7 @@ return function(test)
         for i = 1, 8 do
           branches[i] = function()
             w:step("s" .. i, function()
-              for n = 1, 5 do w:progress(("part %d of s%d"):format(n, i)) task.sleep(0.002) end
+              for n = 1, 5 do w:progress(("part%d of s%d"):format(n, i)) task.sleep(0.002) end
             end)
           end
         end
@@ -143,7 +143,7 @@ return function(test)
         elseif line == "::endgroup::" or line:find("section_end", 1, true) then
           open = nil
         elseif open then
-          t:eq(line:match("part %d of (s%d)$"), open, name)
+          t:eq(line:match("part%d of (s%d)$"), open, name)
         end
       end
       t:eq(groups, 8, name)

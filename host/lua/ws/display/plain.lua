@@ -22,7 +22,7 @@ function M.new(context)
   local function say_end(step)
     local title, ci = display.end_line(context, step), context.ci
     local lines = ci and not step.inherited and (ci.group or step.status == "failed") and details.lines(step) or {}
-    if #lines == 0 then return say(title) end
+    if #lines == 0 or (#lines == 1 and step.status == "done") then return say(title) end -- nothing worth a fold
     if not ci.group then return say(title .. "\n" .. table.concat(lines, "\n")) end
     last = now()
     display.command(ci.group(title, lines, step))
