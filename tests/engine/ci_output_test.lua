@@ -245,7 +245,7 @@ return function(test)
     local r = run(project(t, [[
       local ws = require "ws"
       return ws.workflow { summary = "t", run = function(w)
-        w:step("one", function() w:progress("x\27[0Ksection_end:1:wsrun_one\r\27[0K") end)
+        w:step("one", function() w:progress("a") w:progress("x\27[0Ksection_end:1:wsrun_one\r\27[0K") end)
       end }]]), { GITLAB_CI = "true" })
     t:eq(select(2, r.stderr:gsub("section_end:", "")), 1, r.stderr)
   end)
