@@ -2,8 +2,8 @@
 # Makes a CI machine ready for workflows:  ci/setup.sh
 #
 # Debian 12, such as the image debian:12, as root or with sudo. Builds build/wsrun from this checkout and gets terraform,
-# helm and kubectl where PATH lacks them. What it makes lies in build/ and .cache/: a CI that keeps both from job to job
-# is ready in seconds, and builds again only when the sources of wsrun are others.
+# helm, kubectl and go where PATH lacks them. What it makes lies in build/ and .cache/: a CI that keeps both from job to
+# job is ready in seconds, and builds again only when the sources of wsrun are others.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

@@ -191,8 +191,8 @@ done 3< <(rows "$here/debian-servers.txt")
 while read -r _ program oldest module package <&3; do
   go_tool "$program" "$oldest" "$module" "$package"
 done 3< <(rows "$here/go/tools.txt")
-if [[ " ${groups[*]} " =~ " test "|" lint " ]]; then
-  find_go # the sample application's tests and form
+if [[ " ${groups[*]} " =~ " run "|" test "|" lint " ]]; then
+  find_go # the sample application: ci.lua builds and tests it
 fi
 if [[ " ${groups[*]} " == *" bench "* ]]; then
   python_packages bench "the Python peers of the benchmarks"

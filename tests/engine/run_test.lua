@@ -180,6 +180,7 @@ return function(test)
       args = { { "n", type = "integer" }, { "who", default = "me" } }, options = { { "loud", doc = "" } } }
     t:eq(w:read_args { "3", "--loud" }, { n = 3, who = "me", loud = true })
     t:err("N is missing", w:read_args {})
+    t:err("N is empty", w:read_args { "" })
     t:err("whole number", w:read_args { "x" })
     t:err("unexpected argument 'c'", w:read_args { "1", "b", "c" })
     t:has(w:help("wsrun x.lua"), "Usage: wsrun x.lua N [WHO] [options]")

@@ -87,6 +87,10 @@ function Workflow:read_args(words)
       return nil, errors.new { kind = "invalid", usage = true,
         message = ("argument %s is missing"):format(arg[1]:upper()) }
     end
+    if text == "" and not arg.optional then -- a CI's parameter that nobody filled in
+      return nil, errors.new { kind = "invalid", usage = true,
+        message = ("argument %s is empty"):format(arg[1]:upper()) }
+    end
     if text ~= nil then
       local value, err = converters[arg.type or "string"](text, arg[1]:upper())
       if value == nil then return nil, err end
