@@ -183,7 +183,7 @@ function M.current()
   if not current then
     local found, err = M.find()
     if not found then return nil, err end
-    current = found
+    current = current or found -- another task may have been faster: all share one, and its token
   end
   return current
 end
