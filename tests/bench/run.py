@@ -17,6 +17,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 
+import image_push
 import platform_run
 import workload
 
@@ -40,9 +41,10 @@ class Row:
 def output(*command):
     """What a program printed, as numbers."""
     command = [str(word) for word in command]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, cwd=TOP)
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                          cwd=TOP)
     if done.returncode != 0:
-        sys.exit(f"bench: {' '.join(command)}: ended with {done.returncode}")
+        sys.exit(f"bench: {' '.join(command)}: ended with {done.returncode}\n{done.stderr}")
     return [float(word) for word in done.stdout.split()]
 
 
@@ -102,8 +104,8 @@ class Bench:
         self.yaml_file, self.json_file = workload.write(folder)
 
     def all(self):
-        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact,
-                "spawn": self.spawn, "platform": self.platform}
+        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact, "spawn": self.spawn,
+                "platform": self.platform, "push": self.push}
 
     def lua(self, script, *arguments):
         return [self.wsrun, HERE / script, *arguments]
@@ -165,7 +167,6 @@ class Bench:
             peer = f"posix_spawn in C: {seconds(b)}"
             yield Row(what, seconds(a), peer, f"{ratio:.2f}x", "<= 1.1x", ratio <= 1.1)
 
-
     def platform(self):
         rounds = [(platform_run.create(self.wsrun), platform_run.create(self.wsrun, "--jobs", "1")) for _ in range(3)]
         wall = statistics.median(together.wall for together, _ in rounds)
@@ -177,6 +178,31 @@ class Bench:
         fast = statistics.median(one.wall / together.wall for together, one in rounds)
         peer = f"one step at a time (`--jobs 1`): {seconds(alone)}"
         yield Row("create_platform", seconds(wall), peer, f"{fast:.2f}x as fast", ">= 1.4x", fast >= 1.4)
+
+    def push(self):
+        with image_push.image() as image:
+            def ours(ref):
+                return output(self.measure, self.wsrun, "--quiet", "image", "push", image, ref)
+
+            def crane(ref):
+                return output(self.measure, "crane", "push", image, ref)
+
+            def skopeo(ref):
+                return output(self.measure, "skopeo", "--insecure-policy", "copy", "--dest-tls-verify=false",
+                              f"oci:{image}", f"docker://{ref}")
+
+            def twice(push):
+                """The numbers of a push to an empty registry, and of the same push again."""
+                with image_push.registry() as address:
+                    return push(f"{address}/bench/app:1"), push(f"{address}/bench/app:1")
+
+            for peer, goals in ((crane, (1.0, 1.0)), (skopeo, (0.75, None))):
+                rounds = [tuple(map(twice, (ours, peer) if i % 2 else (peer, ours))) for i in range(9)]
+                rounds = [pair if i % 2 else pair[::-1] for i, pair in enumerate(rounds)]
+                for n, (what, goal) in enumerate(zip(("first", "again"), goals)):
+                    a, b, ratio = column([(mine[n], other[n]) for mine, other in rounds], 0)
+                    yield Row(f"push of a 200 MB image, {what}", seconds(a), f"{peer.__name__}: {seconds(b)}",
+                              f"{ratio:.2f}x", f"<= {goal:.2f}x" if goal else "", not goal or ratio <= goal)
 
 
 def table(rows):
