@@ -104,8 +104,8 @@ class Bench:
         self.yaml_file, self.json_file = workload.write(folder)
 
     def all(self):
-        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact, "spawn": self.spawn,
-                "platform": self.platform, "push": self.push}
+        return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact,
+                "spawn": self.spawn, "platform": self.platform, "push": self.push}
 
     def lua(self, script, *arguments):
         return [self.wsrun, HERE / script, *arguments]

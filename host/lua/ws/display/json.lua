@@ -1,6 +1,7 @@
 --- The display for programs: one JSON object per event on stdout.
 --- Every object has `schema_version`, `type`, `time` (RFC 3339) and `run`; the last one, `run_end`, is the result.
 local json = require "ws.json"
+local secret = require "ws.secret"
 local time = require "ws.time"
 
 local M = {}
