@@ -15,6 +15,7 @@
 	M(process) \
 	M(provider) \
 	M(server) \
+	M(sqlite) \
 	M(time) \
 	M(yaml)
 
