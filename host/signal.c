@@ -109,8 +109,17 @@ void ws_signals_close(struct ws_engine *e)
 		uv_close((uv_handle_t *)&e->signals[i], NULL);
 }
 
+/* signal.raise("KILL" | "STOP" | "TERM" | "INT"): to this very process */
+static int l_raise(lua_State *L)
+{
+	static const char *const names[] = {"KILL", "STOP", "TERM", "INT", NULL};
+	static const int numbers[] = {SIGKILL, SIGSTOP, SIGTERM, SIGINT};
+	raise(numbers[luaL_checkoption(L, 1, NULL, names)]);
+	return 0;
+}
+
 int luaopen_ws_signal(lua_State *L)
 {
-	static const struct ws_native natives[] = {{"handle", l_handle, WS_PURE}, {NULL, NULL, 0}};
+	static const struct ws_native natives[] = {{"handle", l_handle, WS_PURE}, {"raise", l_raise, WS_EXEC}, {NULL, NULL, 0}};
 	return ws_natives(L, "ws.signal.native", natives);
 }

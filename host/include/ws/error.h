@@ -21,6 +21,7 @@
 	X(timeout, true) \
 	X(cancelled, false) \
 	X(interrupted, false) \
+	X(parked, false) \
 	X(connection, true) \
 	X(tls, false) \
 	X(protocol, false) \

@@ -7,6 +7,11 @@ local M = {}
 --- Every command and the module that has its `main(words, globals)`; in the order of the help.
 M.commands = {
   { "run", "run a workflow by name or path", group = "Run" },
+  { "resume", "continue a run that failed, was interrupted or killed", group = "Run",
+    usage = "resume [RUN] [--from STEP] [--plan] [--force]" },
+  { "approve", "say yes to what a parked run waits for", group = "Run", usage = "approve RUN [--no-resume]" },
+  { "runs", "list the runs of this project", group = "Inspect", usage = "runs [-n N]" },
+  { "show", "show a run, or one of its steps", group = "Inspect", usage = "show [RUN [STEP]] [--log]" },
   { "list", "list the workflows and manifests of this project", group = "Inspect" },
   { "doctor", "check tools, account and project", group = "Inspect" },
   { "auth", "the account: status; kube is kubectl's credential plugin", group = "Inspect" },

@@ -4,6 +4,7 @@
 --- - A step's name path ("kubernetes/cluster") is unique in a run; its parent is the step whose function started it.
 --- - After a failure or an interruption running steps finish and no new step starts.
 --- - With --jobs, a step that starts sub-steps gives its place to them.
+--- - A step is done when the journal has its result durably; a run without a journal (tests) keeps none.
 --- - Everything that is shown goes through `emit`; a display only listens.
 local caller = require "ws.caller"
 local engine = require "ws.engine"
@@ -23,12 +24,26 @@ Run.__index = Run
 ---@class ws.Step
 ---@field path string
 ---@field status "waiting"|"running"|"done"|"failed"|"skipped"
+---@field reused? table  the journal's record of the run that is resumed, which stands for this step
 
-local step_options = { needs = true, timeout = true, retry = true }
+---@class ws.StepOptions
+---@field needs? any[]       steps that must be done first: their names, or what they returned
+---@field timeout? number    seconds
+---@field retry? table       { attempts = 3, delay = 1, max_delay = 60, within = 600, kinds = { "unavailable" } }; in
+---  seconds, `within` bounds all attempts together; default kinds: errors that are retryable
+---@field inputs? any        what its work depends on: a resumed run does it again when this has changed
+---@field always? boolean    a resumed run does it again in any case: connections, checks, locks
+---@field read? fun(): any   gives its result again without doing its work, for results that hold secrets or cannot be
+---  stored
+---@field undo? fun(result: any)  undoes it when a later step fails; see Run:defer
+
+local step_options = { needs = "table", timeout = "number", retry = "table", inputs = "any", always = "boolean",
+  read = "function", undo = "function" }
 local now = engine.native.monotonic
 
 --- Makes a run. `emit` receives every event; see host/lua/ws/display.lua.
----@param spec { id: string, dir: string, title: string, options: table, emit: fun(event: table) }
+---@param spec { id: string, dir: string, title: string, options: table, emit: fun(event: table), journal?: ws.Journal,
+---  replay?: ws.Replay, explain?: boolean }  explain: only say what a resumed run would do
 ---@return ws.Run
 function M.new(spec)
   return setmetatable({
@@ -36,6 +51,7 @@ function M.new(spec)
     sandbox = spec.options.sandbox == true,
     steps = {}, by_path = {}, told = {}, by_result = setmetatable({}, { __mode = "k" }),
     limit = spec.options.jobs and task.limit(spec.options.jobs),
+    journal = spec.journal, replay = spec.replay, explain = spec.explain, undos = {},
     change_count = 0, started = now(), settled = require "ws.task.native".signal(),
   }, Run)
 end
@@ -61,12 +77,17 @@ function Run:settle(step, status, err)
     self.told[err] = true
   end
   step.seconds = step.started and now() - step.started or 0
+  if self.journal and status == "failed" then -- a step that is done was recorded before
+    local recorded, problem = task.shield(self.journal.step_end, self.journal, step)
+    if not recorded then step.unrecorded = problem end
+  end
   self.emit { type = "step_end", step = step, run = self }
   require "ws.task.native".notify(self.settled)
 end
 
 --- Why no new step may start, or nil.
 function Run:stopping()
+  if self.broken_journal then return "io", "the journal cannot be written: " .. self.broken_journal.message end
   if self.interrupted then return "interrupted", "the run was interrupted" end
   if self.failed_step and not self.options["keep-going"] then
     return "cancelled", ("not started: %s failed"):format(self.failed_step.path)
@@ -85,12 +106,15 @@ local function find_needed(self, step, need)
   return found, found.path
 end
 
---- Waits until the steps that `needs` names are done.
+--- Waits until the steps that `needs` names are done; keeps them in step.needed.
 local function wait_for_needs(self, step, needs)
-  for _, need in ipairs(needs) do
+  for i, need in ipairs(needs) do
     while true do
       local found, name = find_needed(self, step, need)
-      if found and found.status == "done" then break end
+      if found and found.status == "done" then
+        step.needed[i] = found
+        break
+      end
       if found and (found.status == "failed" or found.status == "skipped") then
         error(errors.new { kind = "cancelled", message = ("not started: it needs %s"):format(name) })
       end
@@ -106,8 +130,8 @@ local function wait_for_needs(self, step, needs)
   end
 end
 
-local function may_retry(retry, err, attempt)
-  if not retry or attempt >= (retry.attempts or 3) then return false end
+local function may_retry(retry, err, attempt, since)
+  if not retry or attempt >= (retry.attempts or 3) or now() - since >= (retry.within or math.huge) then return false end
   if not retry.kinds then return err.retryable == true end
   for _, kind in ipairs(retry.kinds) do
     if kind == err.kind then return true end
@@ -118,7 +142,7 @@ end
 --- Calls the step's function, again as long as its retry policy says so. Returns ok, results… or err.
 local function attempt(self, step, opts, fn)
   local retry, delay = opts.retry, opts.retry and opts.retry.delay or 1
-  local count = 1
+  local count, since = 1, now()
   while true do
     local results
     if opts.timeout then
@@ -128,7 +152,7 @@ local function attempt(self, step, opts, fn)
       results = table.pack(xpcall(fn, keep, step))
     end
     local err = results[2]
-    if results[1] or self:stopping() or not may_retry(retry, err, count) then return results end
+    if results[1] or self:stopping() or not may_retry(retry, err, count, since) then return results end
     self.emit { type = "step_note", step = step, run = self,
       text = ("attempt %d failed (%s), again in %.0f s"):format(count, tostring(err), delay) }
     task.sleep(delay * (0.5 + math.random() / 2))
@@ -142,31 +166,62 @@ local function start(self, name, line)
   if self.by_path[path] then
     error(("a step named %s exists already in this run"):format(path), 3)
   end
-  local step = { name = name, path = path, parent = parent, status = "waiting", line = line, changes = {} }
+  local step = { name = name, path = path, parent = parent, status = "waiting", line = line, changes = {}, needed = {} }
   self.by_path[path] = step
   self.steps[#self.steps + 1] = step
   return step
 end
 
+local function check_step(name, opts, fn)
+  if type(name) ~= "string" or name == "" or name:find("[/%c]") or type(fn) ~= "function" then
+    error("w:step takes a name without '/', options and a function", 3)
+  end
+  for key, option in pairs(opts) do
+    local wanted = step_options[key]
+    if not wanted then error(("w:step: unknown option '%s'"):format(tostring(key)), 3) end
+    if wanted ~= "any" and type(option) ~= wanted then
+      error(("w:step: %s must be a %s, not a %s"):format(key, wanted, type(option)), 3)
+    end
+  end
+end
+
+--- Takes a step over from the run that is resumed, or says why it runs again. Returns its results, or nil.
+local function take_over(self, step, opts)
+  local reuse, why = self.replay:judge(step, opts)
+  step.why = why
+  if not reuse then return nil end
+  local results, err = self.replay:results(step, opts)
+  if not results then error(err, 0) end
+  self.replay.reached[step.path] = "reused"
+  if type(results[1]) == "table" then self.by_result[results[1]] = step end
+  if opts.undo then self.undos[#self.undos + 1] = { step = step, fn = opts.undo, result = results[1] } end
+  self:settle(step, "done")
+  return results
+end
+
+--- What a step that would run gives when a run is only explained: sub-steps are looked at where the last run had some.
+local function explain(self, step, fn)
+  local has_steps = false
+  for path in pairs(self.replay.steps) do has_steps = has_steps or path:sub(1, #step.path + 1) == step.path .. "/" end
+  if has_steps then task.with("step", step, pcall, fn, step) end
+  self:settle(step, "done")
+  return require "ws.unknown".new(step.path)
+end
+
 --- Runs `fn` as a named step and returns what it returns. A failure ends the function that called this.
 ---
---- `needs` names steps (or what they returned) that must be done first; `timeout` is in seconds; `retry` is
---- `{ attempts = 3, delay = 1, max_delay = 60, kinds = { "unavailable" } }` (default kinds: errors that are retryable).
---- What `fn` returns as `nil, err` is a failure as well.
+--- What `fn` returns as `nil, err` is a failure as well. What it returns is kept in the journal: a resumed run returns
+--- it without calling `fn`. Lists, maps, strings, numbers and booleans can be kept; for anything else see `read`.
 ---@async
 ---@param name string
----@param opts? { needs?: any[], timeout?: number, retry?: table }
+---@param opts? ws.StepOptions
 ---@param fn fun(step: ws.Step): any
 ---@return any ...
 function Run:step(name, opts, fn)
   if type(opts) == "function" then opts, fn = {}, opts end
-  if type(name) ~= "string" or name:find("[/%c]") or type(fn) ~= "function" then
-    error("w:step takes a name without '/', options and a function", 2)
-  end
-  for key in pairs(opts) do
-    if not step_options[key] then error(("w:step: unknown option '%s'"):format(tostring(key)), 2) end
-  end
+  check_step(name, opts, fn)
   local step = start(self, name, caller())
+  step.always = opts.always
   local ready, why = xpcall(wait_for_needs, keep, self, step, opts.needs or {})
   if ready then
     local kind, text = self:stopping()
@@ -175,6 +230,12 @@ function Run:step(name, opts, fn)
   if not ready then
     self:settle(step, "skipped", why)
     error(why, 0)
+  end
+  if self.journal then step.key = require "ws.journal.replay".key(opts, step.needed) end
+  if self.replay then
+    local results = take_over(self, step, opts)
+    if results then return table.unpack(results, 1, results.n) end
+    if self.explain then return explain(self, step, fn) end
   end
   return self:perform(step, opts, fn)
 end
@@ -192,6 +253,7 @@ function Run:perform(step, opts, fn)
     step.holds_place = true
   end
   step.status, step.started = "running", now()
+  if self.journal then self.journal:step_start(step) end
   self.emit { type = "step_start", step = step, run = self }
   local results = task.with("step", step, attempt, self, step, opts, fn)
   if step.holds_place then
@@ -202,7 +264,12 @@ function Run:perform(step, opts, fn)
     results = { false, results[3], n = 2 }
   end
   if results[1] then
+    local recorded, problem = self:record(step, table.pack(table.unpack(results, 2, results.n)))
+    if not recorded then results = { false, keep(problem), n = 2 } end
+  end
+  if results[1] then
     if type(results[2]) == "table" then self.by_result[results[2]] = step end
+    if opts.undo then self.undos[#self.undos + 1] = { step = step, fn = opts.undo, result = results[2] } end
     self:settle(step, "done")
     return table.unpack(results, 2, results.n)
   end
@@ -212,6 +279,50 @@ function Run:perform(step, opts, fn)
   end
   self:settle(step, "failed", err)
   error(err, 0)
+end
+
+--- Makes a step's end durable. What was done is kept also when the run is being interrupted.
+---@private
+function Run:record(step, results)
+  if not self.journal then return true end
+  step.status = "done"
+  local ok, err = task.shield(self.journal.step_end, self.journal, step, results)
+  step.fingerprint = step.always and "always" or step.fingerprint or "#" .. self.journal.attempt
+  if ok then return true end
+  step.status = "running"
+  self.broken_journal = err
+  return nil, err
+end
+
+--- Registers what to do when the run fails: the last registered first, after all running steps have ended, each as a
+--- step of its own, "undo NAME". A run that ends well forgets them, and so does one that was killed: when it is resumed
+--- it registers them anew, also for steps that it takes over.
+---@param name string
+---@param fn fun()
+function Run:defer(name, fn)
+  if type(name) ~= "string" or name:find("[/%c]") or type(fn) ~= "function" then
+    error("w:defer takes a name without '/' and a function", 2)
+  end
+  self.undos[#self.undos + 1] = { name = name, fn = fn }
+end
+
+--- Undoes what was registered, after a failure; an interrupted run undoes nothing, since it will be resumed. A step that
+--- was undone counts as not done when the run is resumed.
+---@async
+---@return ws.Error[] errors  of those that failed
+function Run:undo()
+  local failed, entries = {}, self.undos
+  self.undos = {}
+  for i = #entries, 1, -1 do
+    local entry = entries[i]
+    local undone = entry.step
+    local step = start(self, "undo " .. (entry.name or undone.path:gsub("/", " ")), undone and undone.line)
+    step.always = true
+    local ok, err = pcall(self.perform, self, step, {}, function() return entry.fn(entry.result) end)
+    if ok and undone and self.journal then ok, err = self.journal:step_undone(undone) end
+    if not ok then failed[#failed + 1] = err end
+  end
+  return failed
 end
 
 --- Runs functions side by side and waits for all. When one fails, the others' running steps finish, no new step
@@ -249,6 +360,30 @@ local function current_step(what)
   local step = task.get("step")
   if not step then error(what .. " is for the inside of a step", 3) end
   return step
+end
+
+local approve_fields = { name = "string", text = "string", inputs = "any" }
+
+--- Asks a person before the run goes on. On a terminal the question is asked there; elsewhere, and with --no-input, the
+--- run is parked: it ends with exit code 75, and `wsrun approve RUN` continues it. What was approved stays approved for
+--- the same text and inputs.
+---
+--- ```lua
+--- w:approve { text = "deploy 1.4.2 to prod-eu" }
+--- ```
+---@async
+---@param what { text: string, name?: string, inputs?: any }  name: of the step, default "approval"
+---@return { by: string, at: string } approval  who said yes, and when (RFC 3339)
+function Run:approve(what)
+  if type(what) ~= "table" or type(what.text) ~= "string" then error("w:approve takes a table with text", 2) end
+  for key, field in pairs(what) do
+    local wanted = approve_fields[key]
+    if not wanted then error(("w:approve: unknown option '%s'"):format(tostring(key)), 2) end
+    if wanted ~= "any" and type(field) ~= wanted then error(("w:approve: %s must be a %s"):format(key, wanted), 2) end
+  end
+  return self:step(what.name or "approval", { inputs = { what.text, what.inputs } }, function()
+    return require "ws.approval".ask(self, what)
+  end)
 end
 
 --- Shows how far the current step is.

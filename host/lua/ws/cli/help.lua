@@ -10,8 +10,9 @@ Exit codes
     4  not authenticated, or refused
    64  wrong usage
    65  invalid manifest or script
-   75  locked or parked: run it again later
-  130  interrupted by Ctrl-C (143: by SIGTERM, 129: by SIGHUP); run it again to go on]]
+   74  the journal of runs cannot be written
+   75  locked or parked: run it again later, or `wsrun approve`
+  130  interrupted by Ctrl-C (143: by SIGTERM, 129: by SIGHUP); `wsrun resume` goes on]]
 
 local intro = [[
 wsrun - create and update Google Cloud platforms from Lua workflows
@@ -46,6 +47,22 @@ local pages = {
       .. require "ws.flags".help(require "ws.cli".options) .. "\n\n" .. exit_codes
   end,
   image = function() return require "ws.cli.image".help() end,
+  resume = function()
+    return "Usage: wsrun resume [RUN] [--from STEP] [--plan] [--force]\n\n"
+      .. "Continues a run that failed, was interrupted or killed: the last one, or RUN (the beginning of its name).\n"
+      .. "Finished steps return their recorded results; what did not finish, what is new in the script and what\n"
+      .. "declares other inputs than then runs.\n\nOptions\n"
+      .. require "ws.flags".help(require "ws.cli.resume".options)
+  end,
+  show = function()
+    return "Usage: wsrun show [RUN [STEP]] [--log] [--json]\n\n"
+      .. "Shows a run's steps with their times and what they came to, or one step with its result and error;\n"
+      .. "with --log what its children said."
+  end,
+  approve = function()
+    return "Usage: wsrun approve RUN [--no-resume]\n\n"
+      .. "Says yes to what a parked run waits for, and resumes it."
+  end,
   sandbox = function()
     return "Usage: wsrun sandbox up|down|reset|status [--json]|shell [-- COMMAND]\n\n"
       .. "A local Google Cloud, container registry and Kubernetes API on loopback; see docs/sandbox.md."

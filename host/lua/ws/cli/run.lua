@@ -121,6 +121,49 @@ local function quiet(screen)
   end
 end
 
+--- wsrun's own options that a resumed run has again.
+local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push" }
+
+--- Opens the journal and writes the run into it, or continues the one that is resumed.
+local function open_journal(run, about, resumed)
+  local journal, err = require "ws.journal".open()
+  if not journal then return nil, err end
+  local ok
+  if resumed then
+    ok, err = journal:continue(resumed)
+  else
+    ok, err = journal:begin(run, about)
+  end
+  if not ok then
+    journal:close()
+    return nil, err
+  end
+  return journal
+end
+
+--- Makes the run: its folder, its journal, and of a resumed one what it takes over.
+local function make_run(path, workflow, words, globals, args)
+  local resumed = globals.resumed
+  local id = resumed and resumed.id or new_id()
+  local dir = project.state_dir() .. "/runs/" .. id
+  local made, problem = require "ws.fs".mkdir(dir, { parents = true, mode = 448 })
+  if not made then return nil, problem end
+  local options = {}
+  for _, name in ipairs(KEPT) do options[name] = globals[name] end
+  local run = require "ws.run".new { id = id, dir = dir, title = title(path, args, workflow), options = globals }
+  local root = project.root() .. "/"
+  local absolute = require "ws.fs".absolute(path)
+  local about = { script = absolute:sub(1, #root) == root and absolute:sub(#root + 1) or absolute, words = words,
+    options = options, dir = dir }
+  run.journal, problem = open_journal(run, about, resumed)
+  if not run.journal then return nil, problem end
+  if resumed then
+    run.replay, problem = require "ws.journal.replay".new(run.journal, id, globals.from)
+    if not run.replay then return nil, problem end
+  end
+  return run
+end
+
 local function run_workflow(path, workflow, words, globals)
   if globals.help then
     print(workflow:help("wsrun " .. path))
@@ -139,19 +182,50 @@ local function run_workflow(path, workflow, words, globals)
     end
     return nil, err
   end
-  local id = new_id()
-  local dir = project.state_dir() .. "/runs/" .. id
-  local made, problem = require "ws.fs".mkdir(dir, { parents = true, mode = 448 })
-  if not made then return nil, problem end
+  local run, problem = make_run(path, workflow, words, globals, args)
+  if not run then return nil, problem end
+  local _ <close> = run.journal
   local screen = display.open(globals)
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
-  local run = require "ws.run".new { id = id, dir = dir, title = title(path, args, workflow), options = globals,
-    emit = globals.quiet and quiet(screen) or screen.emit }
+  run.emit = globals.quiet and quiet(screen) or screen.emit
   watch_signals(run, screen.emit)
-  run.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals) } }
+  run.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals),
+    resumed = run.replay ~= nil or nil } }
   local ok, failure = perform(run, workflow, args)
+  if not ok and not run.interrupted and failure.kind ~= "parked" then
+    for _, undo_error in ipairs(run:undo()) do
+      run:note(("undoing failed: %s"):format(tostring(undo_error)))
+    end
+  end
   screen.close()
-  return M.finish(run, ok, failure, { screen = screen, globals = globals, command = again(path, words, globals) })
+  return M.finish(run, ok, failure, { screen = screen, globals = globals,
+    command = ok and again(path, words, globals) or "wsrun resume " .. run.id })
+end
+
+--- Says what a resumed run would do; `globals.resumed` is the run. Nothing is changed: the natives refuse it.
+---@async
+---@param workflow ws.Workflow
+---@param words string[]
+---@param globals table
+---@return ws.Run? run  its steps have `reused` or `why`
+---@return ws.Error? err
+local function explain_workflow(path, workflow, words, globals)
+  local args, err = workflow:read_args(words)
+  if not args then return nil, err end
+  local journal
+  journal, err = require "ws.journal".open { read_only = true }
+  if not journal then return nil, err end
+  local _ <close> = journal
+  local resumed = globals.resumed
+  local run = require "ws.run".new { id = resumed.id, dir = resumed.dir, title = title(path, args, workflow),
+    options = globals, emit = function() end, journal = journal, explain = true }
+  run.replay, err = require "ws.journal.replay".new(journal, resumed.id, globals.from)
+  if not run.replay then return nil, err end
+  engine.native.forbid("write", "exec")
+  local ended, problem = require "ws.task".spawn(workflow.run, run, args):join()
+  if not ended and problem.kind ~= "denied" and not problem.unknown then return nil, problem end
+  globals.explain(run)
+  return 0
 end
 
 --- Marks in a CI where the steps of a failed run failed.
@@ -199,8 +273,14 @@ function M.finish(run, ok, failure, context)
   end
   if not ok then err = run.failed_step and run.failed_step.err or failure end
   if not write_reports(run, err, context) then code = 1 end
+  if not ok then code = run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err) end
+  local status = ok and "done" or run.interrupted and "interrupted" or err.kind == "parked" and "parked" or "failed"
+  local kept, problem = run.journal:finish(status, code, err, run.change_count)
+  if not kept then
+    if ok then ok, err = nil, problem end
+    code = 74
+  end
   if not ok then
-    code = run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err)
     if globals.json then
       context.screen.emit { type = "run_end", run = run,
         fields = { exit = code, error = require "ws.display.json".error_fields(err) } }
@@ -248,7 +328,9 @@ function M.script(path, words, globals)
     return nil, problem
   end
   if workflow == nil then return 0 end
-  if require "ws.workflow".is(workflow) then return run_workflow(path, workflow, words, globals) end
+  if require "ws.workflow".is(workflow) then
+    return (globals.explain and explain_workflow or run_workflow)(path, workflow, words, globals)
+  end
   return invalid(("%s returned a %s; a script returns nothing, or what ws.workflow{...} gives"):format(path,
     type(workflow)))
 end
