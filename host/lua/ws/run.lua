@@ -119,7 +119,7 @@ local function wait_for_needs(self, step, needs)
         error(errors.new { kind = "cancelled", message = ("not started: it needs %s"):format(name) })
       end
       local kind, why = self:stopping()
-      if kind then error(errors.new { kind = kind, message = why }) end
+      if kind and not (found and found.status == "running") then error(errors.new { kind = kind, message = why }) end
       step.waits_for = name
       local ok = require "ws.task.native".wait(self.settled, 3600)
       if not ok then
@@ -306,8 +306,8 @@ function Run:defer(name, fn)
   self.undos[#self.undos + 1] = { name = name, fn = fn }
 end
 
---- Undoes what was registered, after a failure; an interrupted run undoes nothing, since it will be resumed. A step that
---- was undone counts as not done when the run is resumed.
+--- Undoes what was registered, after a failure; an interrupted run undoes nothing, since it will be resumed. A step
+--- that was undone counts as not done when the run is resumed.
 ---@async
 ---@return ws.Error[] errors  of those that failed
 function Run:undo()

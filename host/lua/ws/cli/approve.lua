@@ -22,8 +22,8 @@ local function approve(id)
       and (not waiting or #row.path > #waiting.path) then waiting = row end
   end
   if record.status ~= "parked" or not waiting then
-    return nil, errors.new { kind = "invalid", usage = true, message = ("run %s waits for no approval: it is %s"):format(
-      record.id, record.status) }
+    return nil, errors.new { kind = "invalid", usage = true,
+      message = ("run %s waits for no approval: it is %s"):format(record.id, record.status) }
   end
   local ok
   ok, err = journal:approve(record, waiting, approval.given())

@@ -70,8 +70,8 @@ local function show_step(journal, run, rows, path)
   for _, row in ipairs(rows) do
     if row.path == path then
       found = row
-      print(("%s  %s%s  %s"):format(row.path, row.status, row.attempt > 1 and (" (attempt %d)"):format(row.attempt) or "",
-        lasted(row)))
+      local again = row.attempt > 1 and (" (attempt %d)"):format(row.attempt) or ""
+      print(("%s  %s%s  %s"):format(row.path, row.status, again, lasted(row)))
       print("  began   " .. time.rfc3339(row.started, 3))
       if row.line then print("  script  " .. row.line) end
       if row.needs then print("  needs   " .. table.concat(row.needs, ", ")) end
@@ -119,9 +119,9 @@ function M.main(words, globals)
   if globals.json then
     local steps = json.array {}
     for i, row in ipairs(rows) do
-      steps[i] = { step = row.path, attempt = row.attempt, status = row.status, started = time.rfc3339(row.started, 3),
-        seconds = row.ended and row.ended - row.started, summary = row.summary, changes = row.changes, error = row.error,
-        line = row.line }
+      steps[i] = { step = row.path, attempt = row.attempt, status = row.status, line = row.line,
+        started = time.rfc3339(row.started, 3), seconds = row.ended and row.ended - row.started,
+        summary = row.summary, changes = row.changes, error = row.error }
     end
     print(json.encode { schema_version = 1, run = run.id, title = run.title, status = run.status, exit = run.exit,
       steps = steps })
