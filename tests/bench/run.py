@@ -12,11 +12,14 @@ import pathlib
 import platform
 import random
 import re
+import shutil
 import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
 
+import cd_run
+import ci_run
 import image_push
 import platform_run
 import workload
@@ -105,7 +108,7 @@ class Bench:
 
     def all(self):
         return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact,
-                "spawn": self.spawn, "platform": self.platform, "push": self.push}
+                "spawn": self.spawn, "platform": self.platform, "push": self.push, "ci": self.ci, "cd": self.cd}
 
     def lua(self, script, *arguments):
         return [self.wsrun, HERE / script, *arguments]
@@ -203,6 +206,24 @@ class Bench:
                     a, b, ratio = column([(mine[n], other[n]) for mine, other in rounds], 0)
                     yield Row(f"push of a 200 MB image, {what}", seconds(a), f"{peer.__name__}: {seconds(b)}",
                               f"{ratio:.2f}x", f"<= {goal:.2f}x" if goal else "", not goal or ratio <= goal)
+
+    def ci(self):
+        with ci_run.project(self.wsrun) as project:
+            project.ours(), project.script()  # what is only there after a first time is there for both
+            rounds = [((project.ours(),), (project.script(),)) for _ in range(5)]
+        a, b, ratio = column(rounds, 0)
+        storage = "gcloud storage" if shutil.which("gcloud") else "curl in place of gcloud storage, which is not here"
+        fast = 1 / ratio
+        yield Row("ci.lua without tests and compiler", seconds(a), f"bash with helm, buildah and {storage}: {seconds(b)}",
+                  f"{fast:.2f}x as fast", ">= 3x", fast >= 3)
+
+    def cd(self):
+        with cd_run.platform(self.wsrun) as platform:
+            rounds = [((platform.ours(),), (platform.helm(),)) for _ in range(7)]
+        a, b, ratio = column(rounds, 0)
+        over = ratio - 1
+        yield Row("cd.lua", seconds(a), f"`helm upgrade --wait`: {seconds(b)}", f"{100 * over:+.1f} %", "<= +5 %",
+                  over <= 0.05)
 
 
 def table(rows):
