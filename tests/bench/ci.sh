@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # What workflows/ci.lua does, as one writes it with helm, buildah and gcloud storage:  ci.sh VERSION BINARY
 #
-# Run in the project, with the sandbox's environment. Tests and compiler are left out on both sides; SBOM, provenance and
-# the look whether something is built already have no counterpart here. Without gcloud, curl talks to Cloud Storage.
+# Run in the project, with the sandbox's environment. Tests and compiler are left out on both sides; SBOM, provenance
+# and the look whether something is built already have no counterpart here. Without gcloud, curl talks to Cloud Storage.
 set -euo pipefail
 version=$1 binary=$2
 repository=$(sed -n 's/^ *registry: //p' wsrun.yaml)/app
@@ -10,7 +10,8 @@ bucket=$(sed -n 's/^ *charts-bucket: //p' wsrun.yaml)
 registry=${WSRUN_REGISTRY_ENDPOINT#http://}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot REGISTRY_AUTH_FILE=$work/auth.json CONTAINERS_STORAGE_CONF=$work/storage.conf
+export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
+export REGISTRY_AUTH_FILE=$work/auth.json CONTAINERS_STORAGE_CONF=$work/storage.conf
 printf '[storage]\ndriver="vfs"\ngraphroot="%s/graph"\nrunroot="%s/run"\n' "$work" "$work" >"$CONTAINERS_STORAGE_CONF"
 echo '{}' >"$REGISTRY_AUTH_FILE"
 

@@ -214,8 +214,8 @@ class Bench:
         a, b, ratio = column(rounds, 0)
         storage = "gcloud storage" if shutil.which("gcloud") else "curl in place of gcloud storage, which is not here"
         fast = 1 / ratio
-        yield Row("ci.lua without tests and compiler", seconds(a), f"bash with helm, buildah and {storage}: {seconds(b)}",
-                  f"{fast:.2f}x as fast", ">= 3x", fast >= 3)
+        peer = f"bash with helm, buildah and {storage}: {seconds(b)}"
+        yield Row("ci.lua without tests and compiler", seconds(a), peer, f"{fast:.2f}x as fast", ">= 3x", fast >= 3)
 
     def cd(self):
         with cd_run.platform(self.wsrun) as platform:

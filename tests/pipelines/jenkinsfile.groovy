@@ -1,9 +1,9 @@
 // Reads a declarative Jenkinsfile with Jenkins' own Groovy and without Jenkins:
 //   groovy tests/pipelines/jenkinsfile.groovy FILE NAME=VALUE...
 //
-// Every word must be one that Jenkins knows at its place; what this project does not use is not listed. Prints JSON: the
-// parameters, the environment, and the commands of the stages that these parameters choose, each with the variables of
-// the credentials that are bound around it.
+// Every word must be one that Jenkins knows at its place; what this project does not use is not listed. Prints JSON:
+// the parameters, the environment, and the commands of the stages that these parameters choose, each with the variables
+// of the credentials that are bound around it.
 import groovy.json.JsonOutput
 
 class Words {
