@@ -16,6 +16,11 @@ function M.main(_, globals)
     rows[#rows + 1] = { name, value == nil and "unset" or tostring(value),
       os.getenv(variable) and variable or value ~= nil and "--" .. name or "default" }
   end
+  local settings, err = require "ws.settings".all()
+  if not settings then return nil, err end
+  for _, row in ipairs(settings) do
+    rows[#rows + 1] = { row.name, row.value == nil and "unset" or tostring(row.value), row.origin }
+  end
   if globals.json then
     local json = require "ws.json"
     local all = {}
@@ -23,7 +28,7 @@ function M.main(_, globals)
     print(json.encode(json.array(all)))
     return 0
   end
-  for _, row in ipairs(rows) do print(("%-10s %-40s %s"):format(row[1], row[2], row[3])) end
+  for _, row in ipairs(rows) do print(("%-17s %-40s %s"):format(row[1], row[2], row[3])) end
   return 0
 end
 
