@@ -31,6 +31,55 @@ function M.head(dir)
   return { commit = commit ~= "" and commit or nil, branch = branch ~= "" and branch or nil }
 end
 
+---@class ws.git.Commit
+---@field commit string
+---@field time integer  when it was made, in seconds since 1970
+
+--- The commit that is checked out.
+---@async
+---@param dir string
+---@return ws.git.Commit? commit
+---@return ws.Error? err  kind `not_found`: no repository, or no commit yet
+function M.commit(dir)
+  local text, err = command.run(dir, { "log", "-1", "--no-show-signature", "--format=%H %ct" })
+  if not text then
+    if err.message:find("does not have any commits", 1, true) then err.kind = "not_found" end
+    return nil, err
+  end
+  local commit, time = text:match("^(%x+) (%d+)$")
+  return { commit = commit, time = math.tointeger(time) }
+end
+
+---@class ws.git.Description
+---@field tag? string        the nearest tag at or below the commit; nil when there is none
+---@field tags? string[]      every tag of the commit itself, when it has one
+---@field distance integer   commits since the tag; since the beginning when there is none
+---@field commit string      the commit's first digits
+
+--- Where the commit that is checked out stands, seen from the tags that look like versions (`1.4.2`, `v1.4.2`).
+---@async
+---@param dir string
+---@return ws.git.Description? description
+---@return ws.Error? err
+function M.describe(dir)
+  local text, err = command.run(dir, { "describe", "--tags", "--always", "--long", "--match", "[0-9]*", "--match",
+    "v[0-9]*" })
+  if not text then return nil, err end
+  local tag, distance, commit = text:match("^(.+)%-(%d+)%-g(%x+)$")
+  if tag then
+    local found = { tag = tag, distance = math.tointeger(distance), commit = commit }
+    if found.distance > 0 then return found end
+    local list, list_err = command.run(dir, { "tag", "--points-at", "HEAD" })
+    if not list then return nil, list_err end
+    found.tags = {}
+    for one in list:gmatch("[^\n]+") do found.tags[#found.tags + 1] = one end
+    return found
+  end
+  local count, count_err = command.run(dir, { "rev-list", "--count", "HEAD" })
+  if not count then return nil, count_err end
+  return { distance = math.tointeger(count), commit = text }
+end
+
 ---@class ws.git.Change
 ---@field path string      from the top of the working tree
 ---@field index string     one letter of `git status --short`: M A D R C U ? or a space
