@@ -190,6 +190,30 @@ function M.template(opts)
   end)
 end
 
+--- Rehearses an installation, as `helm install --dry-run --debug`: with a kubeconfig the cluster checks every object
+--- and answers the chart's lookups; without one nothing is asked of any cluster, and the chart is rendered as for an
+--- upgrade, which `template` does not do.
+---@async
+---@param opts { chart: string, release: string, values?: table, namespace?: string, kubeconfig?: string }
+---@return string? text  what helm says: values, hooks, manifest
+---@return ws.Error? err  kinds: `connection` (the cluster), `failed`, `not_found`
+function M.dry_run(opts)
+  check("dry_run", opts, { chart = "string", release = "string" }, { values = "table" })
+  local tool, err = upgrade.find()
+  if not tool then return nil, err end
+  return with_values(opts.values, function(values)
+    local args
+    if opts.kubeconfig then
+      local minor = tonumber(tool.version:match("^%d+%.(%d+)"))
+      local dry = (tool.major >= 4 or minor >= 13) and "--dry-run=server" or "--dry-run"
+      args = { "install", opts.release, opts.chart, dry, "--debug", "--values", values }
+    else
+      args = { "template", opts.release, opts.chart, "--is-upgrade", "--debug", "--values", values }
+    end
+    return run(args, opts)
+  end)
+end
+
 --- Makes a chart's package.
 ---@async
 ---@param opts { chart: string, dir: string, version?: string, app_version?: string }

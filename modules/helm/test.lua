@@ -78,6 +78,17 @@ return function(test)
     t:eq(fs.basename(path), "demo-2.0.0.tgz")
     t:has(t:ok(helm.template { chart = path }), "text: \"hello\"")
     t:raises("unknown option 'value'", helm.template, { chart = chart, value = {} })
+  end)
+
+  test("a dry run: on this side as an upgrade, with a kubeconfig against the cluster", function(t)
+    if not helm.find() then t:skip("helm is not installed") end
+    local chart, dir = make_chart(t, "kind: ConfigMap\napiVersion: v1\nmetadata: {name: up-{{ .Release.IsUpgrade }}}\n")
+    t:has(t:ok(helm.dry_run { chart = chart, release = "r" }), "up-true")
+    assert(fs.write(dir .. "/kubeconfig", [[{"apiVersion":"v1","kind":"Config","current-context":"c","users":[],
+      "clusters":[{"name":"c","cluster":{"server":"https://127.0.0.1:1"}}],
+      "contexts":[{"name":"c","context":{"cluster":"c"}}]}]]))
+    t:err("connection", helm.dry_run { chart = chart, release = "r", kubeconfig = dir .. "/kubeconfig" })
+    t:err("failed", helm.dry_run { chart = make_chart(t, "a: {{ .Values.nothing.below }}\n"), release = "r" })
     t:raises("needs chart", helm.template, {})
     t:raises("chart must be a string", helm.lint, { chart = 5 })
   end)
