@@ -73,6 +73,14 @@ local function wait_until_running(p)
   end
 end
 
+local function no_cluster(p, description)
+  local m = p.manifest
+  local name = ("cluster lp-cluster-%s of project %s"):format(p.name, m["gcp-project"])
+  local why = description and ("is %s, not RUNNING"):format(description.status) or "does not exist"
+  error(errors.new { kind = description and "unavailable" or "not_found", message = ("%s %s"):format(name, why),
+    hint = ("wsrun workflows/create_platform.lua %s makes it, and waits for it"):format(p.name) })
+end
+
 --- Writes the platform's kubeconfig. It holds no credential: kubectl and helm ask `wsrun auth kube`.
 local function write_kubeconfig(p, description)
   local path = p.dir .. "/kubeconfig"
@@ -161,6 +169,19 @@ function M.prepare(p)
   end
   if made > 0 then changed[#changed + 1] = ("%d namespaces"):format(made) end
   if #changed > 0 then p.w:changed(table.concat(changed, ", ")) else p.w:summary("no change") end
+end
+
+--- Connects to the cluster that the manifest means, and to no other: what KUBECONFIG or gcloud's configuration point to
+--- has no part in it. Sets p.api and p.kubeconfig. Raises when it does not run.
+---@param p Platform
+function M.connect(p)
+  local description = M.describe(p)
+  if not description or (description.status ~= "RUNNING" and description.status ~= "RECONCILING") then
+    no_cluster(p, description)
+  end
+  assert(fs.mkdir(p.dir, { parents = true, mode = 448 })) -- 0700
+  p.api = client(p, description)
+  p.kubeconfig = write_kubeconfig(p, description)
 end
 
 --- One value of a Kubernetes secret; nil when there is none.
