@@ -51,6 +51,15 @@ CMD []
     t:eq(#dockerfile.stages(text), 3)
   end)
 
+  test("names of images as registries want them", function(t)
+    for short, full in pairs { ["golang:1.26"] = "docker.io/library/golang:1.26",
+      alpine = "docker.io/library/alpine:latest",
+      ["team/tool:1"] = "docker.io/team/tool:1", ["gcr.io/distroless/static"] = "gcr.io/distroless/static",
+      ["localhost/x"] = "localhost/x", ["host:5000/x:1"] = "host:5000/x:1" } do
+      t:eq(dockerfile.full_reference(short), full)
+    end
+  end)
+
   test("what needs a container is refused at its line", function(t)
     for text, why in pairs {
       ["FROM scratch\nCOPY --from=build /app /app\nRUN true\n"] = "line 6: RUN in the last stage runs something",

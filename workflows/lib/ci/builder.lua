@@ -1,6 +1,8 @@
 -- The programs that build an image by its Dockerfile: docker, buildah, podman. Whether one works is found out by using
--- it: one that is installed and has no daemon, or may not make containers, builds nothing.
+-- it: one that is installed and has no daemon, may not make containers, or cannot get the base images, builds nothing.
 local crypto = require "ws.crypto"
+local dockerfile = require "lib.ci.dockerfile"
+local logfile = require "ws.process.logfile"
 local process = require "ws.process"
 local registry = require "ws.registry"
 local task = require "ws.task"
@@ -9,6 +11,7 @@ local ws = require "ws"
 local M = {}
 
 local PROBE_TIMEOUT = 20 -- seconds
+local RESOLVE_TIMEOUT = 8 -- for asking a registry about a base image
 local BUILD_TIMEOUT = 3600
 
 local order = { "docker", "buildah", "podman" }
@@ -48,58 +51,80 @@ local probes = {
   end,
 }
 
---- Tries builders side by side.
----@async
----@param names string[]
----@return string? works  the first of the list that works
----@return table<string, string> reasons  why the others do not
-function M.probe(names)
-  local functions = {}
+--- Whether a builder has an image on this machine.
+local has_image = {
+  docker = function(image) return try { "docker", "image", "inspect", "--format", "{{.Id}}", image } ~= nil end,
+  buildah = function(image) return try { "buildah", "inspect", "--type", "image", image } ~= nil end,
+  podman = function(image) return try { "podman", "image", "exists", image } ~= nil end,
+}
+
+--- The digest that a base image has now, or why it cannot be told.
+local function resolve(b, image)
+  local full = dockerfile.full_reference(image)
+  local found, err = task.timeout(RESOLVE_TIMEOUT, registry.resolve, full, { platform = b.platform })
+  return { name = image, reference = full, digest = found and found.digest, problem = err and err.message }
+end
+
+--- Looks at base images and builders side by side. Returns the first builder of the list that works, and why the others
+--- do not; `b.bases` are the base images.
+local function probe(b, names)
+  local images, functions = dockerfile.bases(b.dockerfile), {}
+  for i, image in ipairs(images) do functions[i] = function() return resolve(b, image) end end
   for i, name in ipairs(names) do
-    functions[i] = function()
+    functions[#images + i] = function()
       local ok, why = probes[name]()
       return { ok = ok ~= nil, why = why }
     end
   end
   local results, err = task.all(functions)
   if not results then error(err, 0) end
-  local works, reasons = nil, {}
+  b.bases = table.move(results, 1, #images, 1, {})
+  local reasons = {}
   for i, name in ipairs(names) do
-    if results[i].ok then works = works or name else reasons[name] = results[i].why end
+    local why = not results[#images + i].ok and results[#images + i].why
+    for _, base in ipairs(b.bases) do
+      if not why and base.problem and not has_image[name](base.name) then
+        why = ("it cannot get %s: %s"):format(base.name, base.problem)
+      end
+    end
+    if not why then return name, reasons end
+    reasons[name] = why
   end
-  return works, reasons
+  return nil, reasons
 end
 
-local function reasons_text(reasons)
+--- Why none works, in a line; the step's log has the whole reasons.
+local function reasons_text(b, reasons)
   local parts = {}
+  local log <close> = logfile.open(b.w:log_file())
   for _, name in ipairs(order) do
-    if reasons[name] then parts[#parts + 1] = ("%s: %s"):format(name, reasons[name]) end
+    local why = reasons[name]
+    if why then
+      log:write(("%s: %s"):format(name, why))
+      parts[#parts + 1] = ("%s: %s"):format(name, #why > 60 and why:sub(1, 57) .. "..." or why)
+    end
   end
   return table.concat(parts, "; ")
 end
 
---- Which builder it is for these sources: `auto` takes the first that works, and none where there is no Dockerfile.
----@param wanted "auto"|"docker"|"buildah"|"podman"|"none"
----@param has_dockerfile boolean
----@param shown string  the folder of the sources
+--- Which builder it is: `auto` takes the first that works, and none where there is no Dockerfile or all fail.
+---@param b ci.Build
 ---@return string builder
 ---@return string why
-function M.choose(wanted, has_dockerfile, shown)
+function M.choose(b)
+  local wanted = b.wanted_builder
   if wanted == "none" then return "none", "as asked" end
-  if wanted ~= "auto" then
-    if not has_dockerfile then
-      ws.fail(("--builder %s needs %s/Dockerfile, which does not exist"):format(wanted, shown), { kind = "invalid",
-        usage = true, hint = "--builder none makes the image of the compiled program" })
-    end
-    local works, reasons = M.probe { wanted }
-    if works then return wanted, "as asked" end
-    ws.fail(("%s does not work here: %s"):format(wanted, reasons[wanted]), { kind = "missing_tool",
-      hint = "--builder none makes the image of the compiled program, without a daemon" })
+  if not b.dockerfile then
+    local missing = ("there is no %s/Dockerfile"):format(b.shown)
+    if wanted == "auto" then return "none", missing end
+    ws.fail(("--builder %s: %s"):format(wanted, missing), { kind = "invalid", usage = true,
+      hint = "--builder none makes the image of the compiled program" })
   end
-  if not has_dockerfile then return "none", ("there is no %s/Dockerfile"):format(shown) end
-  local works, reasons = M.probe(order)
-  if works then return works, "it works here" end
-  return "none", reasons_text(reasons)
+  local works, reasons = probe(b, wanted == "auto" and order or { wanted })
+  if works then return works, wanted == "auto" and "it works here" or "as asked" end
+  if wanted == "auto" then return "none", reasons_text(b, reasons) end
+  ws.fail(("%s does not work here: %s"):format(wanted, reasons[wanted]), { kind = "missing_tool",
+    hint = "--builder none makes the image of the compiled program, without a daemon" })
 end
 
 local function clean_up(argv)
@@ -111,7 +136,6 @@ end
 --- Runs one command of a build; what it says is in the step's log.
 local function run(b, argv, env)
   local lines = {}
-  local logfile = require "ws.process.logfile"
   local log <close> = logfile.open(b.w:log_file())
   local function take(line)
     log:write(line)

@@ -32,6 +32,12 @@ local function fail_at(b, message, detail)
   ws.fail(message, { where = place_in(b, message), detail = detail, hint = "helm lint " .. b.chart_shown })
 end
 
+--- Says at its place what helm found in the chart; that helm could not be run at all is another matter.
+local function fail_of_helm(b, what, err)
+  if err.kind ~= "failed" then error(err, 0) end
+  fail_at(b, ("%s: %s"):format(what, err.message), err.detail)
+end
+
 --- helm lint: an error ends the build, a warning is told.
 ---@param b ci.Build
 function M.lint(b)
@@ -74,7 +80,7 @@ end
 function M.template(b)
   local text, err = helm.template { chart = b.chart_dir, release = b.app, values = image_values(b),
     log = b.w:log_file() }
-  if not text then fail_at(b, "helm template: " .. err.message, err.detail) end
+  if not text then fail_of_helm(b, "helm template", err) end
   local path = b.w.dir .. "/manifest.yaml"
   assert(fs.write(path, text))
   b.w:summary(("%d objects"):format(objects_of(b, text, path)))
@@ -105,7 +111,7 @@ function M.dry_run(b, name)
     p, why, opts.kubeconfig, opts.namespace = nil, err.message, nil, nil
     text, err = helm.dry_run(opts)
   end
-  if not text then fail_at(b, "helm install --dry-run: " .. err.message, err.detail) end
+  if not text then fail_of_helm(b, "helm install --dry-run", err) end
   b.dry_run = text
   assert(fs.write(b.w.dir .. "/helm-dry-run.txt", text))
   if why then b.w:note(("the cluster of %s was not asked: %s"):format(name, why)) end

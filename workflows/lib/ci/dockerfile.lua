@@ -96,6 +96,16 @@ function M.bases(text)
   return list
 end
 
+--- A reference with its host, as registries want it: Docker Hub's names are written without.
+---@param reference string
+---@return string
+function M.full_reference(reference)
+  local first = reference:match("^([^/]+)/")
+  if first and (first:find("[.:]") or first == "localhost") then return reference end
+  if not reference:find("[:@]") then reference = reference .. ":latest" end
+  return "docker.io/" .. (first and "" or "library/") .. reference
+end
+
 --- Whether a build takes an argument: then its value belongs to the inputs.
 ---@param text string
 ---@param name string

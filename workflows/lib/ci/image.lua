@@ -17,7 +17,7 @@ local DEFAULT = { program = "/app", entrypoint = { "/app" }, user = "65532:65532
 ---@param b ci.Build
 function M.choose(b)
   local why
-  b.builder, why = builder.choose(b.wanted_builder, b.dockerfile ~= nil, b.shown)
+  b.builder, why = builder.choose(b)
   if b.builder == "none" then
     if not b.is_go then
       ws.fail(("%s is no Go program, so its image needs docker, buildah or podman (%s)"):format(b.shown, why), {

@@ -32,27 +32,10 @@ local function source_lines(dir)
   return lines
 end
 
---- A reference with its host, as registries want it: docker writes the names of its own registry without.
----@param reference string
----@return string
-function M.full_reference(reference)
-  local first = reference:match("^([^/]+)/")
-  if first and (first:find("[.:]") or first == "localhost") then return reference end
-  if not reference:find("[:@]") then reference = reference .. ":latest" end
-  return "registry-1.docker.io/" .. (first and "" or "library/") .. reference
-end
-
---- Base images with the digests that they have now. One that cannot be asked has none, unless it is `needed`.
-local function resolve_bases(b, list, needed)
-  local bases = {}
-  for i, reference in ipairs(list) do
-    local full = M.full_reference(reference)
-    local found, err = registry.resolve(full, { platform = b.platform })
-    if not found and needed then error(err, 0) end
-    if not found then b.w:note(("%s: its digest is not known here (%s)"):format(reference, err.message)) end
-    bases[i] = { reference = full, digest = found and found.digest }
-  end
-  return bases
+--- A base image with the digest that it has now.
+local function resolved(b, reference)
+  local full = dockerfile.full_reference(reference)
+  return { reference = full, digest = assert(registry.resolve(full, { platform = b.platform })).digest }
 end
 
 --- The settings of a build without a daemon: the Go toolchain, its flags, the base image.
@@ -61,14 +44,13 @@ local function own_settings(b)
   b.go_version = facts.GOVERSION
   b.has_version = golang.has_version(b.dir)
   b.ldflags = golang.LDFLAGS .. (b.has_version and " -X main.version=" .. b.version or "")
-  b.bases = resolve_bases(b, b.plan.base and { b.plan.base } or {}, true)
+  b.bases = b.plan.base and { resolved(b, b.plan.base) } or {}
   return { flags = table.concat(golang.FLAGS, " "), ldflags = b.ldflags, go = facts.GOVERSION,
     ["go.amd64"] = facts.GOAMD64, ["go.experiment"] = facts.GOEXPERIMENT }
 end
 
---- The settings of a build by the Dockerfile.
+--- The settings of a build by the Dockerfile; its base images were looked at when the builder was chosen.
 local function daemon_settings(b)
-  b.bases = resolve_bases(b, dockerfile.bases(b.dockerfile), false)
   return { version = dockerfile.takes(b.dockerfile, "VERSION") and b.version or nil }
 end
 
