@@ -65,7 +65,7 @@ end
 ---@param b ci.Build
 function M.make(b)
   if b.found then
-    b.image = { digest = b.found.digest, size = b.found.size }
+    b.image = { digest = b.found.digest }
     b.w:summary(("not built: %s has an image of the same inputs, %s"):format(b.repository, b.found.digest:sub(1, 19)))
     return
   end
@@ -84,7 +84,7 @@ function M.make(b)
       b.source = make(b, program)
     end,
   }
-  b.image = { digest = b.source.root.digest, size = b.source.root.size }
+  b.image = { digest = b.source.root.digest }
   b.w:summary(b.image.digest:sub(1, 19))
 end
 

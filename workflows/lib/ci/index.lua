@@ -5,6 +5,7 @@
 local errors = require "ws.error"
 local gcs = require "ws.gcs"
 local json = require "ws.json"
+local ordered = require "lib.ci.ordered"
 local semver = require "ws.semver"
 local task = require "ws.task"
 local time = require "ws.time"
@@ -49,9 +50,7 @@ end
 ---@return string? text  the same when the line is there
 ---@return ws.Error? err  kinds: `parse`, `invalid` (this is no index), `exists` (the version with another digest)
 function M.add(text, entry, opts)
-  local index = yaml.object()
-  index.apiVersion = "v1"
-  index.entries = yaml.object()
+  local index = ordered("apiVersion", "v1", "entries", yaml.object())
   if text then
     local err
     index, err = yaml.decode(text, { filename = opts.filename })

@@ -3,6 +3,7 @@
 -- It says what the build knows and no more: the statement is not signed, so it is level 1 (https://slsa.dev/spec/v1.0).
 local crypto = require "ws.crypto"
 local json = require "ws.json"
+local ordered = require "lib.ci.ordered"
 local sbom = require "lib.ci.sbom"
 
 local M = {}
@@ -69,24 +70,20 @@ end
 local function dependencies(facts)
   local list = json.array()
   if facts.commit then
-    local source = json.object()
-    source.uri = facts.git_url and M.git_uri(facts.git_url) or "git+file:///"
-    source.digest = { gitCommit = facts.commit }
-    source.name = "source"
-    if facts.dirty then source.annotations = { dirty = true } end
-    list[#list + 1] = source
+    list[#list + 1] = ordered("name", "source", "uri", facts.git_url and M.git_uri(facts.git_url),
+      "digest", { gitCommit = facts.commit }, "annotations", facts.dirty and { dirty = true } or nil)
   end
   for _, base in ipairs(facts.bases) do
-    list[#list + 1] = { uri = "oci://" .. base.reference, name = "base image",
-      digest = base.digest and { [base.digest:match("^(%w+):")] = base.digest:match(":(%x+)$") } or nil }
+    list[#list + 1] = ordered("name", "base image", "uri", "oci://" .. base.reference,
+      "digest", base.digest and { [base.digest:match("^(%w+):")] = base.digest:match(":(%x+)$") } or nil)
   end
   if facts.go_version then
-    list[#list + 1] = { uri = sbom.go_purl("stdlib", (facts.go_version:gsub("^go", ""))), name = "Go toolchain" }
+    list[#list + 1] = ordered("name", "Go toolchain", "uri", sbom.go_purl("stdlib", (facts.go_version:gsub("^go", ""))))
   end
   for _, module in ipairs(facts.modules) do
     local hash = module.sum and crypto.base64_decode((module.sum:gsub("^h1:", "")))
-    list[#list + 1] = { uri = sbom.go_purl(module.path, module.version),
-      digest = hash and { dirHash = crypto.hex_encode(hash) } or nil }
+    list[#list + 1] = ordered("uri", sbom.go_purl(module.path, module.version),
+      "digest", hash and { dirHash = crypto.hex_encode(hash) } or nil)
   end
   return list
 end
@@ -95,20 +92,17 @@ end
 ---@param facts ci.ProvenanceFacts
 ---@return string json
 function M.write(facts)
-  local statement, definition = json.object(), json.object()
-  definition.buildType = M.BUILD_TYPE
-  definition.externalParameters = { app = facts.app, version = facts.version, source = facts.source,
-    platform = facts.platform, builder = facts.builder }
-  definition.internalParameters = { inputs = facts.inputs, settings = facts.settings }
-  definition.resolvedDependencies = dependencies(facts)
-  statement._type = "https://in-toto.io/Statement/v1"
-  statement.subject = json.array { { name = facts.repository, digest = { sha256 = facts.digest:match(":(%x+)$") } } }
-  statement.predicateType = M.PREDICATE
-  statement.predicate = { buildDefinition = definition, runDetails = {
-    builder = { id = facts.builder_id, version = { wsrun = facts.tool_version } },
-    metadata = facts.invocation and { invocationId = facts.invocation } or nil,
-  } }
-  return json.encode(statement, { indent = 2 }) .. "\n"
+  return json.encode(ordered("_type", "https://in-toto.io/Statement/v1",
+    "subject", json.array { ordered("name", facts.repository, "digest", { sha256 = facts.digest:match(":(%x+)$") }) },
+    "predicateType", M.PREDICATE,
+    "predicate", ordered(
+      "buildDefinition", ordered("buildType", M.BUILD_TYPE,
+        "externalParameters", ordered("app", facts.app, "version", facts.version, "source", facts.source,
+          "platform", facts.platform, "builder", facts.builder),
+        "internalParameters", ordered("inputs", facts.inputs, "settings", facts.settings),
+        "resolvedDependencies", dependencies(facts)),
+      "runDetails", ordered("builder", ordered("id", facts.builder_id, "version", { wsrun = facts.tool_version }),
+        "metadata", facts.invocation and { invocationId = facts.invocation } or nil))), { indent = 2 }) .. "\n"
 end
 
 return M

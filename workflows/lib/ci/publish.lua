@@ -6,6 +6,7 @@ local gcs = require "ws.gcs"
 local git = require "ws.git"
 local index = require "lib.ci.index"
 local json = require "ws.json"
+local ordered = require "lib.ci.ordered"
 local project = require "ws.project"
 local provenance = require "lib.ci.provenance"
 local registry = require "ws.registry"
@@ -158,13 +159,10 @@ local function oci_source(b)
   local function describe(media_type, bytes)
     return { mediaType = media_type, digest = "sha256:" .. crypto.sha256(bytes), size = #bytes }
   end
-  local manifest = json.object()
-  manifest.schemaVersion, manifest.mediaType = 2, "application/vnd.oci.image.manifest.v1+json"
-  manifest.config = describe(HELM_CONFIG, config)
-  manifest.layers = json.array { describe(HELM_CHART, b.package.bytes) }
-  manifest.annotations = { ["org.opencontainers.image.title"] = b.chart,
-    ["org.opencontainers.image.version"] = b.version,
-    ["org.opencontainers.image.description"] = b.package.metadata.description }
+  local manifest = ordered("schemaVersion", 2, "mediaType", "application/vnd.oci.image.manifest.v1+json",
+    "config", describe(HELM_CONFIG, config), "layers", json.array { describe(HELM_CHART, b.package.bytes) },
+    "annotations", ordered("org.opencontainers.image.title", b.chart, "org.opencontainers.image.version", b.version,
+      "org.opencontainers.image.description", b.package.metadata.description))
   local bytes = json.encode(manifest)
   local root = describe(manifest.mediaType, bytes)
   local contents = { [root.digest] = bytes, [manifest.config.digest] = config,
@@ -185,27 +183,29 @@ function M.oci(b)
   if result.unchanged then b.w:summary("there already") else b.w:changed("oci://" .. b.package.oci) end
 end
 
---- artifacts.json: every digest of the version. Nothing in it depends on when it was made.
+--- Bytes of an image's config and layers.
+local function image_size(b)
+  local manifest = assert(registry.manifest(by_digest(b), { platform = b.platform }))
+  local size = manifest.config.size
+  for _, layer in ipairs(manifest.layers) do size = size + layer.size end
+  return size
+end
+
+local function document(d)
+  return d and ordered("digest", d.digest, "media_type", d.media_type, "size", #d.bytes)
+end
+
+--- artifacts.json: every digest of the version. Nothing in it but the tests' time depends on when it was made.
 local function artifacts(b)
-  local a = json.object()
-  a.schema_version, a.app, a.version = 1, b.app, b.version
-  a.commit, a.created = b.commit, time.rfc3339(b.created)
-  if #b.dirty > 0 then a.dirty = true end
-  a.inputs = b.inputs
-  local image, chart = json.object(), json.object()
-  image.repository, image.tag, image.digest = b.repository, b.tag, b.image.digest
-  image.size, image.platform, image.builder = b.image.size, b.platform, b.builder
-  chart.name, chart.version, chart.url = b.chart, b.version, b.package.url
-  chart.digest, chart.size, chart.oci = "sha256:" .. b.package.digest, #b.package.bytes, b.package.oci
-  a.image, a.chart = image, chart
-  for _, name in ipairs { "provenance", "sbom" } do
-    if b[name] then a[name] = { digest = b[name].digest, media_type = b[name].media_type } end
-  end
-  if b.tests then
-    a.tests = { passed = b.tests.passed, failed = b.tests.failed, skipped = b.tests.skipped, seconds = b.tests.seconds,
-      file = ("gs://%s/%s/%s/junit.xml"):format(b.archive, b.app, b.version) }
-  end
-  return a
+  return ordered("schema_version", 1, "app", b.app, "version", b.version, "commit", b.commit,
+    "created", time.rfc3339(b.created), "dirty", #b.dirty > 0 or nil, "inputs", b.inputs,
+    "image", ordered("repository", b.repository, "tag", b.tag, "digest", b.image.digest, "size", b.image.size,
+      "platform", b.platform, "builder", b.builder),
+    "chart", ordered("name", b.chart, "version", b.version, "url", b.package.url,
+      "digest", "sha256:" .. b.package.digest, "size", #b.package.bytes, "oci", b.package.oci),
+    "provenance", document(b.provenance), "sbom", document(b.sbom),
+    "tests", b.tests and ordered("passed", b.tests.passed, "failed", b.tests.failed, "skipped", b.tests.skipped,
+      "seconds", b.tests.seconds, "file", ("gs://%s/%s/%s/junit.xml"):format(b.archive, b.app, b.version)))
 end
 
 --- Keeps one file of the archive. What an interrupted build of this version left stays as it is.
@@ -225,6 +225,7 @@ end
 --- Keeps the results: tests, lint, SBOM, provenance, then artifacts.json.
 ---@param b ci.Build
 function M.archive(b)
+  if not b.recorded then b.image.size = image_size(b) end
   local a = artifacts(b)
   b.artifacts = a
   if b.recorded and same_version(a, b.recorded) then

@@ -3,6 +3,7 @@
 -- Pure. Nothing in it depends on when or where it was made, so the same build has the same document.
 local crypto = require "ws.crypto"
 local json = require "ws.json"
+local ordered = require "lib.ci.ordered"
 
 local M = {}
 
@@ -29,21 +30,17 @@ function M.go_purl(path, version)
 end
 
 local function package(fields)
-  local made = json.object()
-  made.SPDXID, made.name = fields.id, fields.name
-  made.versionInfo = fields.version
-  made.downloadLocation, made.filesAnalyzed = fields.location or NONE, false
-  made.licenseConcluded, made.licenseDeclared, made.copyrightText = NONE, NONE, NONE
-  made.primaryPackagePurpose = fields.purpose
-  if fields.checksum then
-    made.checksums = json.array { { algorithm = "SHA256", checksumValue = fields.checksum } }
-  end
-  if fields.purl then
-    made.externalRefs = json.array { { referenceCategory = "PACKAGE-MANAGER", referenceType = "purl",
-      referenceLocator = fields.purl } }
-  end
-  made.comment = fields.comment
-  return made
+  return ordered("name", fields.name, "SPDXID", fields.id, "versionInfo", fields.version,
+    "primaryPackagePurpose", fields.purpose, "downloadLocation", fields.location or NONE, "filesAnalyzed", false,
+    "checksums", fields.checksum and json.array { { algorithm = "SHA256", checksumValue = fields.checksum } },
+    "licenseConcluded", NONE, "licenseDeclared", NONE, "copyrightText", NONE,
+    "externalRefs", fields.purl and json.array { ordered("referenceCategory", "PACKAGE-MANAGER",
+      "referenceType", "purl", "referenceLocator", fields.purl) },
+    "comment", fields.comment)
+end
+
+local function relation(from, kind, to)
+  return ordered("spdxElementId", from, "relationshipType", kind, "relatedSpdxElement", to)
 end
 
 ---@class ci.SbomFacts
@@ -68,38 +65,31 @@ function M.write(facts)
     purl = ("pkg:oci/%s@%s?repository_url=%s"):format(purl_part(facts.app), (facts.digest:gsub(":", "%%3A")),
       (facts.repository:gsub(":", "%%3A"))),
   } }
-  local relations = json.array { { spdxElementId = "SPDXRef-DOCUMENT", relationshipType = "DESCRIBES",
-    relatedSpdxElement = image } }
-  local function relate(kind, id)
-    relations[#relations + 1] = { spdxElementId = image, relationshipType = kind, relatedSpdxElement = id }
-  end
+  local relations = json.array { relation("SPDXRef-DOCUMENT", "DESCRIBES", image) }
   if facts.go_version then
     local plain = facts.go_version:gsub("^go", "")
     packages[#packages + 1] = package { id = "SPDXRef-go-stdlib", name = "stdlib", version = plain, purpose = "LIBRARY",
       purl = M.go_purl("stdlib", plain), location = "https://go.dev/dl/" }
-    relate("CONTAINS", "SPDXRef-go-stdlib")
+    relations[#relations + 1] = relation(image, "CONTAINS", "SPDXRef-go-stdlib")
   end
   for _, module in ipairs(facts.modules) do
     local id = id_of(("go-%s-%s"):format(module.path, crypto.sha256(module.path .. "@" .. module.version):sub(1, 8)))
     packages[#packages + 1] = package { id = id, name = module.path, version = module.version ~= "" and module.version
       or nil, purpose = "LIBRARY", purl = M.go_purl(module.path, module.version),
       comment = module.sum and "go.sum: " .. module.sum or nil }
-    relate("CONTAINS", id)
+    relations[#relations + 1] = relation(image, "CONTAINS", id)
   end
   for i, base in ipairs(facts.bases) do
     local id = ("SPDXRef-base-%d"):format(i)
     packages[#packages + 1] = package { id = id, name = base.reference, purpose = "CONTAINER",
       checksum = base.digest and base.digest:match("^sha256:(%x+)$") }
-    relations[#relations + 1] = { spdxElementId = id, relationshipType = "BUILD_DEPENDENCY_OF",
-      relatedSpdxElement = image }
+    relations[#relations + 1] = relation(id, "BUILD_DEPENDENCY_OF", image)
   end
-  local document = json.object()
-  document.spdxVersion, document.dataLicense, document.SPDXID = "SPDX-2.3", "CC0-1.0", "SPDXRef-DOCUMENT"
-  document.name = ("%s-%s"):format(facts.app, facts.version)
-  document.documentNamespace = ("https://%s/sbom/%s"):format(facts.repository, hex)
-  document.creationInfo = { created = facts.created, creators = json.array { "Tool: " .. facts.tool } }
-  document.packages, document.relationships = packages, relations
-  return json.encode(document, { indent = 2 }) .. "\n"
+  return json.encode(ordered("spdxVersion", "SPDX-2.3", "dataLicense", "CC0-1.0", "SPDXID", "SPDXRef-DOCUMENT",
+    "name", ("%s-%s"):format(facts.app, facts.version),
+    "documentNamespace", ("https://%s/sbom/%s"):format(facts.repository, hex),
+    "creationInfo", ordered("created", facts.created, "creators", json.array { "Tool: " .. facts.tool }),
+    "packages", packages, "relationships", relations), { indent = 2 }) .. "\n"
 end
 
 return M
