@@ -133,7 +133,8 @@ function Build:find_version()
   end
   self.tag = version.tag(self.version)
   if #self.dirty > 0 then
-    self.w:note(("%d file%s of the build in no commit: %s%s"):format(#self.dirty, #self.dirty == 1 and " is" or "s are",
+    self.w:note(("%s in no commit: %s%s"):format(#self.dirty == 1 and "a file of the build is"
+      or ("%d files of the build are"):format(#self.dirty),
       table.concat(self.dirty, ", ", 1, math.min(3, #self.dirty)), #self.dirty > 3 and ", ..." or ""))
   end
   self.w:summary(("%s (%s)%s"):format(self.version, why, self.commit and ", commit " .. self.commit:sub(1, 12) or ""))

@@ -49,8 +49,10 @@ function M.of_git(description, dirty)
       hint = "say which version this is: wsrun workflows/ci.lua 1.4.2" })
   end
   local place = ("dev.%d.g%s%s"):format(description.distance, description.commit, dirty and ".dirty" or "")
-  local why = ("%d commit%s after %s"):format(description.distance, description.distance == 1 and "" or "s",
-    base and tostring(base) or "the beginning: no tag is a version") .. (dirty and ", and changes in no commit" or "")
+  local why = base and description.distance == 0 and tostring(base)
+    or ("%d commit%s after %s"):format(description.distance, description.distance == 1 and "" or "s",
+      base and tostring(base) or "the beginning: no tag is a version")
+  if dirty then why = why .. ", and changes in no commit" end
   if not base then return "0.0.0-" .. place, why end
   if base.prerelease then
     return ("%d.%d.%d-%s.%s"):format(base.major, base.minor, base.patch, base.prerelease, place), why
