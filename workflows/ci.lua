@@ -32,9 +32,13 @@ return ws.workflow {
 
     w:together {
       function() if args.tests then w:step("test", function() tests.run(b) end) end end,
-      function() w:step("lint", function() chart.lint(b) end) end,
-      function() w:step("template", function() chart.template(b) end) end,
-      function() w:step("dry-run", function() chart.dry_run(b, args.platform) end) end,
+      function()
+        w:step("lint", function() chart.lint(b) end) -- first: a mistake is told once
+        w:together {
+          function() w:step("template", function() chart.template(b) end) end,
+          function() w:step("dry-run", function() chart.dry_run(b, args.platform) end) end,
+        }
+      end,
       function()
         w:step("builder", function() image.choose(b) end)
         w:step("inputs", function() inputs.find(b) end)
