@@ -169,6 +169,21 @@ return function(test)
     t:eq(events[#events - 1].artifacts.version, version)
   end, { timeout = 300 })
 
+  test("by buildah, where it works", function(t)
+    local s = started(t)
+    if assert(process.run { "sh", "-c", 'c=$(buildah from scratch) && buildah rm "$c"' }).code ~= 0 then
+      t:skip("buildah does not work here")
+    end
+    assert(fs.write(s.dir .. "/app/src/Dockerfile", "FROM scratch\nARG VERSION\nCOPY go.mod /go.mod\nUSER 1\n"))
+    local said, out = s:expect(t, 0, ci("1.4.2", "--no-tests", "--builder", "buildah"))
+    t:has(said, "buildah: as asked")
+    local a = artifacts(t, s, "1.4.2")
+    t:eq({ a.image.builder, a.image.digest }, { "buildah", out:match("sha256:%x+") })
+    t:has(s:expect(t, 0, ci("1.4.2", "--no-tests", "--builder", "buildah")), "nothing changed")
+    t:eq(lua(t, s, ('return assert(registry.config "%s:1.4.2").config.Labels["wsrun.inputs"]'):format(REPOSITORY)),
+      a.inputs)
+  end, { timeout = 200 })
+
   test("twenty at once publish twenty versions, each can be pulled", function(t)
     local s = started(t)
     without_version(s)
