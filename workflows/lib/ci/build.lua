@@ -143,7 +143,7 @@ end
 --- Raises an error about a published thing that would change.
 ---@param what string
 ---@param message string
-function Build:refuse_change(what, message)
+function M.refuse_change(what, message)
   error(errors.new { kind = "exists", op = what, message = message,
     hint = "a published version never changes: publish a higher one" }, 0)
 end

@@ -3,6 +3,7 @@
 -- The digest covers every source file (names, modes, bytes), the Dockerfile, the settings of the build, the toolchain
 -- and the base images. An image is tagged `inputs-HEX` when it and what is attached to it are complete, so one request
 -- tells whether a build can be left out.
+local build = require "lib.ci.build"
 local crypto = require "ws.crypto"
 local dockerfile = require "lib.ci.dockerfile"
 local fs = require "ws.fs"
@@ -101,7 +102,7 @@ function M.find(b)
   if b.tagged and b.tagged.digest ~= (b.found and b.found.digest) then
     local other = b.recorded and type(b.recorded.commit) == "string" and ", built from commit "
       .. b.recorded.commit:sub(1, 12) or ""
-    b:refuse_change("image", ("%s:%s is in the registry with other content (%s%s)"):format(b.repository, b.tag,
+    build.refuse_change("image", ("%s:%s is in the registry with other content (%s%s)"):format(b.repository, b.tag,
       b.tagged.digest, other))
   end
   b.w:summary(("%s, %s"):format(b.inputs:sub(1, 19), b.found and "built before" or "not built yet"))

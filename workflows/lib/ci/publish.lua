@@ -1,6 +1,7 @@
 -- What a build publishes, in this order, so that an interrupted one leaves nothing half visible and the next one goes
 -- on: the image by its digest, what is attached to it, its tag of inputs; the chart, which only one of two different
 -- builds of a version can put there; the image's tag; the index; the archive, artifacts.json last.
+local build = require "lib.ci.build"
 local crypto = require "ws.crypto"
 local gcs = require "ws.gcs"
 local git = require "ws.git"
@@ -110,7 +111,7 @@ local function put_once(b, bucket, name, bytes, content_type)
   local there, problem = gcs.get(url)
   if not there then storage_error(problem, bucket) end
   if there == bytes then return false, url end
-  b:refuse_change("gcs.put", ("%s was published with other content: it is sha256:%s, this is sha256:%s"):format(url,
+  build.refuse_change("gcs.put", ("%s was published with other content: it is sha256:%s, this is sha256:%s"):format(url,
     crypto.sha256(there), crypto.sha256(bytes)))
 end
 
@@ -133,7 +134,7 @@ function M.tag(b)
   local ok, err = registry.tag(by_digest(b), b.tag)
   if not ok then
     if err.kind ~= "exists" then error(err, 0) end
-    b:refuse_change("image", ("%s was pushed with other content meanwhile: %s"):format(name, err.message))
+    build.refuse_change("image", ("%s was pushed with other content meanwhile: %s"):format(name, err.message))
   end
   b.w:changed(b.found and "only tagged: " .. name or name)
 end
@@ -177,7 +178,7 @@ function M.oci(b)
   local result, err = registry.push(oci_source(b), ("%s:%s"):format(repository, version.tag(b.version)))
   if not result then
     if err.kind ~= "exists" then error(err, 0) end
-    b:refuse_change("chart", ("%s:%s is in the registry with other content"):format(repository, b.tag))
+    build.refuse_change("chart", ("%s:%s is in the registry with other content"):format(repository, b.tag))
   end
   b.package.oci = ("%s@%s"):format(repository, result.digest)
   if result.unchanged then b.w:summary("there already") else b.w:changed("oci://" .. b.package.oci) end
@@ -251,7 +252,7 @@ function M.archive(b)
     local text = assert(gcs.get(b.artifacts_url)) -- somebody published the same version at the same time
     local recorded = assert(json.decode(text, { filename = b.artifacts_url }))
     if not same_version(a, recorded) then
-      b:refuse_change("archive", ("%s is of another build, %s"):format(b.artifacts_url,
+      build.refuse_change("archive", ("%s is of another build, %s"):format(b.artifacts_url,
         tostring(type(recorded.image) == "table" and recorded.image.digest)))
     end
     b.artifacts = recorded
