@@ -36,7 +36,7 @@ return ws.workflow {
         w:step("lint", function() chart.lint(b) end) -- first: a mistake is told once
         w:together {
           function() w:step("template", function() chart.template(b) end) end,
-          function() w:step("dry-run", function() chart.dry_run(b, args.platform) end) end,
+          function() w:step("dry-run", function() chart.dry_run(b) end) end,
         }
       end,
       function()

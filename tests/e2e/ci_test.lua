@@ -169,6 +169,38 @@ return function(test)
     t:eq(events[#events - 1].artifacts.version, version)
   end, { timeout = 300 })
 
+  test("the installation is rehearsed in the platform's cluster when it is there", function(t)
+    local s = started(t)
+    without_version(s)
+    local run = ci("1.0.0", "--no-tests", "--platform", "dev-seb")
+    t:has(s:expect(t, 65, ci("1.0.0", "--no-tests", "--platform", "dev-sebb")), "did you mean dev-seb?")
+    local said = s:expect(t, 0, run)
+    t:has(said, "the cluster of dev-seb was not asked: cluster lp-cluster-dev-seb of project livingpackets-sandbox "
+      .. "does not exist")
+    t:has(said, "on this side: the cluster does not answer")
+    lua(t, s, [[
+      local gcp = require "ws.gcp"
+      local project = "projects/livingpackets-sandbox/"
+      local region = project .. "regions/europe-west1/"
+      local function make(api, path, body)
+        assert(gcp.wait(assert(gcp.request { api = api, method = "POST", path = path, body = body })))
+      end
+      make("compute", project .. "global/networks", { name = "net", autoCreateSubnetworks = false })
+      make("compute", region .. "subnetworks", { name = "subnet", ipCidrRange = "10.0.0.0/20",
+        network = project .. "global/networks/net", secondaryIpRanges = { { rangeName = "pods",
+        ipCidrRange = "10.4.0.0/14" }, { rangeName = "services", ipCidrRange = "10.1.0.0/20" } } })
+      make("container", project .. "locations/europe-west1/clusters", { cluster = { name = "lp-cluster-dev-seb",
+        initialNodeCount = 1, network = project .. "global/networks/net", subnetwork = region .. "subnetworks/subnet",
+        ipAllocationPolicy = { clusterSecondaryRangeName = "pods", servicesSecondaryRangeName = "services" } } })
+      return true]])
+    t:has(s:expect(t, 0, run), "in the cluster of dev-seb")
+    assert(fs.write(s.dir .. "/charts/app-chart/templates/odd.yaml",
+      "kind: Oddity\napiVersion: nowhere.example/v1\nmetadata: { name: odd }\n"))
+    said = s:expect(t, 1, run)
+    t:has(said, "dry-run failed")
+    t:has(said, "Oddity")
+  end, { timeout = 300 })
+
   test("by buildah, where it works", function(t)
     local s = started(t)
     if assert(process.run { "sh", "-c", 'c=$(buildah from scratch) && buildah rm "$c"' }).code ~= 0 then

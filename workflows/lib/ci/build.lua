@@ -3,6 +3,7 @@ local errors = require "ws.error"
 local fs = require "ws.fs"
 local git = require "ws.git"
 local golang = require "lib.ci.golang"
+local manifest = require "lib.manifest"
 local nearest = require "ws.nearest"
 local project = require "ws.project"
 local settings = require "ws.settings"
@@ -33,6 +34,7 @@ local M = {}
 ---@field commit? string      of git
 ---@field created integer     seconds since 1970: of the commit, 0 without one
 ---@field dirty string[]      files of the build that differ from the commit
+---@field manifest? table     of the platform in whose cluster the installation is rehearsed
 ---@field temp string         a folder for what is not kept
 local Build = {}
 Build.__index = Build
@@ -57,6 +59,13 @@ end
 
 local function setting(name, given)
   return assert(settings.get("ci", name, given))
+end
+
+local function load_manifest(name)
+  local found, err = manifest.load(name)
+  if found then return found end
+  err.exit = 65
+  error(err, 0)
 end
 
 --- Reads what the command line and the settings say. Raises for what cannot be built, before anything is started.
@@ -90,6 +99,7 @@ function M.open(w, args)
   if type(self.chart) ~= "string" then
     ws.fail(self.chart_shown .. "/Chart.yaml has no name", { kind = "invalid", exit = 65 })
   end
+  if args.platform then self.manifest = load_manifest(args.platform) end
   self.temp = assert(fs.temp_dir { prefix = "wsrun-ci-" })
   return self
 end

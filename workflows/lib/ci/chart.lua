@@ -86,10 +86,9 @@ function M.template(b)
   b.w:summary(("%d objects"):format(objects_of(b, text, path)))
 end
 
---- Connects to a platform's cluster. Returns nil and why not when it cannot be reached.
-local function reach(b, name)
-  local manifest = assert(require "lib.manifest".load(name))
-  local p = platform.open(b.w, manifest)
+--- Connects to the platform's cluster. Returns nil and why not when it cannot be reached.
+local function reach(b)
+  local p = platform.open(b.w, b.manifest)
   local ok, err = pcall(cluster.connect, p)
   if ok then return p end
   if require "ws.error".is(err) and err.kind ~= "cancelled" and err.kind ~= "internal" then return nil, err.message end
@@ -98,12 +97,12 @@ end
 
 --- helm install --dry-run: in the platform's cluster when one is named and answers, else on this side. Says which.
 ---@param b ci.Build
----@param name? string  of a platform
-function M.dry_run(b, name)
+function M.dry_run(b)
+  local name = b.manifest and b.manifest.name
   local opts = { chart = b.chart_dir, release = b.app .. "-dry-run", values = image_values(b), log = b.w:log_file() }
   local p, why
   if name then
-    p, why = reach(b, name)
+    p, why = reach(b)
     if p then opts.kubeconfig, opts.namespace = p.kubeconfig, "default" end
   end
   local text, err = helm.dry_run(opts)

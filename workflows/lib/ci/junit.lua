@@ -1,4 +1,6 @@
--- Test results as JUnit XML, as continuous integration services read it.
+-- Test results as JUnit XML, as continuous integration services read it. Secrets are masked.
+local secret = require "ws.secret"
+
 local M = {}
 
 local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\n"] = "&#10;", ["\t"] = "&#9;",
@@ -6,6 +8,7 @@ local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&qu
 
 --- A text that XML 1.0 can hold: characters that it has no way to write, and bytes that are no UTF-8, become U+FFFD.
 local function clean(text)
+  text = secret.redact(text)
   if not utf8.len(text) then
     local parts, at = {}, 1
     while at <= #text do

@@ -16,7 +16,9 @@ local function complain(b, results)
   local lines = {}
   for _, case in ipairs(results.cases) do
     if case.status == "failed" and case.file and #lines < 10 then
-      lines[#lines + 1] = ("%s/%s:%d: %s: %s"):format(b.shown, case.file, case.line, case.name, case.message)
+      local file, text = b.shown .. "/" .. case.file, ("%s: %s"):format(case.name, case.message)
+      lines[#lines + 1] = ("%s:%d: %s"):format(file, case.line, text)
+      if b.w.annotate then b.w:annotate { file = file, line = case.line, text = text } end
     end
   end
   local where = first and first.file and ("%s/%s:%d"):format(b.shown, first.file, first.line)
