@@ -201,6 +201,25 @@ return function(test)
     t:has(said, "Oddity")
   end, { timeout = 300 })
 
+  test("on a base image, which is named in SBOM and provenance", function(t)
+    local s = started(t)
+    local base = REPOSITORY .. ":1.4.1" -- the sandbox's own
+    s:replace("app/src/Dockerfile", "FROM scratch", "FROM " .. base)
+    local _, out = s:expect(t, 0, ci("1.4.2", "--no-tests"))
+    local seen = lua(t, s, ([[
+      return { base = assert(registry.resolve "%s").digest, manifest = assert(registry.manifest "%s"),
+        sbom = json.decode(get "gs://%s/app/1.4.2/sbom.spdx.json"),
+        provenance = json.decode(get "gs://%s/app/1.4.2/provenance.json") }]]):format(base, out:match("[^\n]+"), CHARTS,
+      CHARTS))
+    t:eq(#seen.manifest.layers, 2)
+    t:eq(seen.provenance.predicate.buildDefinition.resolvedDependencies[2], { name = "base image",
+      uri = "oci://" .. base, digest = { sha256 = seen.base:match("%x+$") } })
+    local last = seen.sbom.packages[#seen.sbom.packages]
+    t:eq({ last.name, last.checksums[1].checksumValue }, { base, seen.base:match("%x+$") })
+    s:replace("app/src/Dockerfile", "FROM " .. base, "FROM " .. REPOSITORY .. ":0.0.1")
+    t:has(s:expect(t, 1, ci("1.4.3", "--no-tests")), REPOSITORY .. ":0.0.1 is not in the registry")
+  end, { timeout = 200 })
+
   test("by buildah, where it works", function(t)
     local s = started(t)
     if assert(process.run { "sh", "-c", 'c=$(buildah from scratch) && buildah rm "$c"' }).code ~= 0 then

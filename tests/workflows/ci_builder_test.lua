@@ -80,19 +80,23 @@ return function(test)
       save) cp ]] .. archive .. [[ "$3";;
       build) [ -z "$FAIL" ] || { echo 'line 3: boom' >&2; exit 1; };;
       esac]] })
-    local b = build_of(t, SCRATCH, { builder = "docker" })
+    local b = build_of(t, SCRATCH, { builder = "docker", bases = { { name = "x", digest = "sha256:1" } } })
     local source = builder.build(b, "wsrun.inputs")
     t:ok(source.root.digest:find("^sha256:"))
     local calls = assert(fs.read(bin .. "/calls"))
     local name = calls:match("%-%-tag (wsrun%-ci%-%x+)")
     t:has(calls, "--build-arg VERSION=1.4.2 --label wsrun.inputs=" .. b.inputs)
+    t:ok(calls:find("%-%-pull /"), calls)
     t:has(calls, "--file " .. b.dir .. "/Dockerfile")
     t:has(calls, "rmi --force " .. name)
+    b.bases[1].digest = nil
     environment.set { FAIL = "1" }
     t:defer(function() environment.set { FAIL = false } end)
     local err = t:raises("docker build failed: line 3: boom", builder.build, b, "wsrun.inputs")
     t:eq(err.where, "app/src/Dockerfile")
-    local _, removed = assert(fs.read(bin .. "/calls")):gsub("rmi %-%-force", "")
+    calls = assert(fs.read(bin .. "/calls"))
+    t:eq(select(2, calls:gsub("%-%-pull", "")), 1, "what only this machine has is not pulled")
+    local _, removed = calls:gsub("rmi %-%-force", "")
     t:eq(removed, 2)
   end)
 

@@ -152,21 +152,22 @@ local function run(b, argv, env)
       .. "last stage only takes the program" })
 end
 
---- What each takes beside the common words, and how the image leaves it.
+--- What each takes beside the common words, how it is told to take base images as they are now, and how the image
+--- leaves it.
 local tools = {
-  docker = { words = { "--pull" }, env = { DOCKER_BUILDKIT = "1", SOURCE_DATE_EPOCH = "0" },
+  docker = { words = {}, pull = "--pull", env = { DOCKER_BUILDKIT = "1", SOURCE_DATE_EPOCH = "0" },
     save = function(b, name)
       local file = b.temp .. "/image.tar"
       run(b, { "docker", "save", "--output", file, name })
       return registry.open_archive(file)
     end },
-  buildah = { words = { "--format", "oci", "--timestamp", "0" },
+  buildah = { words = { "--format", "oci", "--timestamp", "0" }, pull = "--pull-always",
     save = function(b, name)
       local dir = b.temp .. "/image"
       run(b, { "buildah", "push", "--format", "oci", name, "oci:" .. dir .. ":latest" })
       return registry.open_layout(dir)
     end },
-  podman = { words = { "--format", "oci", "--timestamp", "0" },
+  podman = { words = { "--format", "oci", "--timestamp", "0" }, pull = "--pull=always",
     save = function(b, name)
       local dir = b.temp .. "/image"
       run(b, { "podman", "save", "--format", "oci-dir", "--output", dir, name })
@@ -174,7 +175,15 @@ local tools = {
     end },
 }
 
---- Builds the image by the Dockerfile. Nothing of it stays in the builder's own store.
+--- Whether every base image is one that a registry has: then what was resolved is what is built on.
+local function all_resolved(bases)
+  for _, base in ipairs(bases) do
+    if not base.digest then return false end
+  end
+  return #bases > 0
+end
+
+--- Builds the image by the Dockerfile. The image does not stay in the builder's own store.
 ---@param b ci.Build
 ---@param label string  with the digest of the inputs
 ---@return ws.registry.Source source
@@ -183,6 +192,7 @@ function M.build(b, label)
   local argv = { b.builder, "build", "--file", b.dir .. "/Dockerfile", "--tag", name, "--platform", b.platform,
     "--build-arg", "VERSION=" .. b.version, "--label", ("%s=%s"):format(label, b.inputs) }
   table.move(tool.words, 1, #tool.words, #argv + 1, argv)
+  if all_resolved(b.bases) then argv[#argv + 1] = tool.pull end
   argv[#argv + 1] = b.dir
   local _ <close> = clean_up { b.builder, "rmi", "--force", name }
   run(b, argv, tool.env)
