@@ -79,7 +79,7 @@ return function(test)
     assert(fs.remove(s.dir .. "/.git", { recursive = true }))
     local said = s:expect(t, 64, { "workflows/ci.lua" })
     t:has(said, "there is no VERSION, and no git repository")
-  end)
+  end, { timeout = 120 })
 
   test("a chart with a mistake, tests that fail, a program that does not compile: each at its line", function(t)
     local s = project(t)
@@ -118,7 +118,7 @@ return function(test)
     s:git { "checkout", "-q", "." }
     nothing_published(t, s, "1.4.2")
     t:eq(fs.list(s.env.TMPDIR), {})
-  end, { timeout = 240 })
+  end, { timeout = 400 })
 
   test("a tag with other content, a chart with other bytes: a published version never changes", function(t)
     local s = project(t)
