@@ -191,7 +191,7 @@ function M.template(opts)
 end
 
 --- Rehearses an installation, as `helm install --dry-run --debug`: with a kubeconfig the cluster checks every object
---- and answers the chart's lookups; without one nothing is asked of any cluster, and the chart is rendered as for an
+--- and answers the chart's lookups (contents of secrets are left out, by Helm 3.15 and later); without one nothing is asked of any cluster, and the chart is rendered as for an
 --- upgrade, which `template` does not do.
 ---@async
 ---@param opts { chart: string, release: string, values?: table, namespace?: string, kubeconfig?: string }
@@ -207,6 +207,7 @@ function M.dry_run(opts)
       local minor = tonumber(tool.version:match("^%d+%.(%d+)"))
       local dry = (tool.major >= 4 or minor >= 13) and "--dry-run=server" or "--dry-run"
       args = { "install", opts.release, opts.chart, dry, "--debug", "--values", values }
+      if tool.major >= 4 or minor >= 15 then args[#args + 1] = "--hide-secret" end
     else
       args = { "template", opts.release, opts.chart, "--is-upgrade", "--debug", "--values", values }
     end

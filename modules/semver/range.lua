@@ -5,7 +5,6 @@ local errors = require "ws.error"
 
 local M = {}
 
----@class ws.semver.Range
 local Range = {}
 Range.__index = Range
 

@@ -138,6 +138,11 @@ function M.compare(a, b)
   return compare(taken("compare", a), taken("compare", b))
 end
 
+---@class ws.semver.Range
+---@field has fun(self: ws.semver.Range, version: string|ws.semver.Version): boolean  whether a version is in it
+---@field best fun(self: ws.semver.Range, list: string[]): string?, ws.semver.Version?  the highest of some texts that
+---  are versions in it, a leading `v` allowed; others are passed over
+
 --- Reads a range of versions.
 ---
 --- `^1.2` is below 2.0.0 (`^0.2` below 0.3.0), `~1.4` and `1.4.x` below 1.5.0, `1.x` below 2.0.0, `*` all;

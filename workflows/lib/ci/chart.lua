@@ -111,7 +111,6 @@ function M.dry_run(b)
     text, err = helm.dry_run(opts)
   end
   if not text then fail_of_helm(b, "helm install --dry-run", err) end
-  b.dry_run = text
   assert(fs.write(b.w.dir .. "/helm-dry-run.txt", text))
   if why then b.w:note(("the cluster of %s was not asked: %s"):format(name, why)) end
   b.w:summary(p and ("in the cluster of %s"):format(name) or name and "on this side: the cluster does not answer"

@@ -240,7 +240,6 @@ function M.archive(b)
   end
   local files = {
     { "helm-lint.txt", b.lint, "text/plain; charset=utf-8" },
-    { "helm-dry-run.txt", b.dry_run, "text/plain; charset=utf-8" },
     { "junit.xml", b.junit, "application/xml" },
     { "sbom.spdx.json", b.sbom and b.sbom.bytes, sbom.MEDIA_TYPE },
     { "provenance.json", b.provenance and b.provenance.bytes, provenance.MEDIA_TYPE },
