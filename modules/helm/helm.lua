@@ -191,8 +191,8 @@ function M.template(opts)
 end
 
 --- Rehearses an installation, as `helm install --dry-run --debug`: with a kubeconfig the cluster checks every object
---- and answers the chart's lookups (contents of secrets are left out, by Helm 3.15 and later); without one nothing is asked of any cluster, and the chart is rendered as for an
---- upgrade, which `template` does not do.
+--- and answers the chart's lookups, and since Helm 3.15 secrets are left out of the text; without one nothing is asked
+--- of any cluster, and the chart is rendered as for an upgrade, which `template` does not do.
 ---@async
 ---@param opts { chart: string, release: string, values?: table, namespace?: string, kubeconfig?: string }
 ---@return string? text  what helm says: values, hooks, manifest
