@@ -18,7 +18,7 @@ local version = require "lib.ci.version"
 
 local M = {}
 
-local FOREVER = "public, max-age=31536000, immutable"
+local FOREVER = "max-age=31536000, immutable"
 local HELM_CONFIG = "application/vnd.cncf.helm.config.v1+json"
 local HELM_CHART = "application/vnd.cncf.helm.chart.content.v1.tar+gzip"
 
