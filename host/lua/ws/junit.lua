@@ -3,38 +3,11 @@
 --- A test case is a step: its time, why it failed, why it was not started. A step that failed because one inside it did
 --- is told once, inside. What failed outside of every step is the case "run".
 local errors = require "ws.error"
-local secret = require "ws.secret"
+local xml = require "ws.xml"
 
 local M = {}
 
-local replacement = "\239\191\189" -- U+FFFD
-
-local function one_char(c)
-  local ok, point = pcall(utf8.codepoint, c)
-  if not ok or (point < 0x20 and not c:find("[\t\n\r]")) or point == 0xFFFE or point == 0xFFFF then
-    return replacement
-  end
-end
-
-local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\n"] = "&#10;",
-  ["\r"] = "&#13;", ["\t"] = "&#9;" }
-
---- Text that XML 1.0 can hold: secrets masked, colours gone, what is no character there replaced.
-local function clean(text)
-  text = secret.redact(tostring(text)):gsub("\27%[[%d;?]*%a", "")
-  if not text:find("[^\t\n\r\32-\126]") then return text end
-  return (text:gsub("[\0-\127\194-\244][\128-\191]*", one_char):gsub("[\128-\255]+", function(bytes)
-    return utf8.len(bytes) and bytes or replacement
-  end))
-end
-
-local function attribute(text)
-  return (clean(text):gsub('[&<>"\n\r\t]', entities))
-end
-
-local function body(text)
-  return (clean(text):gsub("[&<>\r]", entities))
-end
+local attribute, body = xml.attribute, xml.body
 
 local function seconds(n)
   return ("%.3f"):format(n or 0)

@@ -1,35 +1,9 @@
 -- Test results as JUnit XML, as continuous integration services read it. Secrets are masked.
-local secret = require "ws.secret"
+local xml = require "ws.xml"
 
 local M = {}
 
-local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["\n"] = "&#10;", ["\t"] = "&#9;",
-  ["\r"] = "&#13;" }
-
---- A text that XML 1.0 can hold: characters that it has no way to write, and bytes that are no UTF-8, become U+FFFD.
-local function clean(text)
-  text = secret.redact(text)
-  if not utf8.len(text) then
-    local parts, at = {}, 1
-    while at <= #text do
-      local ok, bad = utf8.len(text, at)
-      parts[#parts + 1] = text:sub(at, ok and #text or bad - 1)
-      if ok then break end
-      parts[#parts + 1] = "\u{FFFD}"
-      at = bad + 1
-    end
-    text = table.concat(parts)
-  end
-  return (text:gsub("[\0-\8\11\12\14-\31]", "\u{FFFD}"):gsub("\u{FFFE}", "\u{FFFD}"):gsub("\u{FFFF}", "\u{FFFD}"))
-end
-
-local function attribute(text)
-  return (clean(tostring(text)):gsub('[&<>"\n\t\r]', entities))
-end
-
-local function content(text)
-  return (clean(text):gsub("[&<>\r]", entities))
-end
+local attribute, content = xml.attribute, xml.body
 
 local function seconds(n) return ("%.3f"):format(n) end
 

@@ -18,7 +18,7 @@ local function complain(b, results)
     if case.status == "failed" and case.file and #lines < 10 then
       local file, text = b.shown .. "/" .. case.file, ("%s: %s"):format(case.name, case.message)
       lines[#lines + 1] = ("%s:%d: %s"):format(file, case.line, text)
-      if b.w.annotate then b.w:annotate { file = file, line = case.line, text = text } end
+      b.w:annotate { file = file, line = case.line, text = text }
     end
   end
   local where = first and first.file and ("%s/%s:%d"):format(b.shown, first.file, first.line)

@@ -34,9 +34,17 @@ local function load_script(path)
   return chunk
 end
 
---- A run's identity: when it began, and a few random digits.
+--- A run's identity (when it began, and a few random digits) and its own folder, which no other run has.
 local function new_id()
-  return os.date("!%Y%m%d-%H%M%S-") .. ("%04x"):format(math.random(0, 0xffff))
+  local fs, runs = require "ws.fs", project.state_dir() .. "/runs"
+  local ok, err = fs.mkdir(runs, { parents = true, mode = 448 })
+  while ok do
+    local id = os.date("!%Y%m%d-%H%M%S-") .. ("%04x"):format(math.random(0, 0xffff))
+    ok, err = fs.mkdir(runs .. "/" .. id, { exclusive = true, mode = 448 })
+    if ok then return id end
+    ok = err.kind == "exists"
+  end
+  return nil, err
 end
 
 --- What the summary calls the run: the platform and the workflow.
@@ -144,9 +152,12 @@ end
 --- Makes the run: its folder, its journal, and of a resumed one what it takes over.
 local function make_run(path, workflow, words, globals, args)
   local resumed = globals.resumed
-  local id = resumed and resumed.id or new_id()
+  local id, problem = resumed and resumed.id, nil
+  if not id then id, problem = new_id() end
+  if not id then return nil, problem end
   local dir = project.state_dir() .. "/runs/" .. id
-  local made, problem = require "ws.fs".mkdir(dir, { parents = true, mode = 448 })
+  local made
+  made, problem = require "ws.fs".mkdir(dir, { parents = true, mode = 448 })
   if not made then return nil, problem end
   local options = {}
   for _, name in ipairs(KEPT) do options[name] = globals[name] end
