@@ -89,8 +89,8 @@ local function system_calls(t, dir)
   return names, most
 end
 
-local function inject(file, expression)
-  return { "strace", "-f", "-qq", "-o", file, "--seccomp-bpf", "-e", "inject=" .. expression }
+local function inject(expression)
+  return { "strace", "-f", "-qq", "-o", "/dev/null", "--seccomp-bpf", "-e", "inject=" .. expression }
 end
 
 return function(test)
@@ -127,7 +127,7 @@ return function(test)
         limit:run(function()
           local dir, name, n = dirs:pop(), table.unpack(places[i])
           forget(dir)
-          local ended = run(dir, { "workflows/reference.lua" }, inject("/dev/null", ("%s:signal=KILL:when=%d"):format(name, n)))
+          local ended = run(dir, { "workflows/reference.lua" }, inject(("%s:signal=KILL:when=%d"):format(name, n)))
           if ended.signal == "KILL" or ended.code == 137 then killed = killed + 1 end
           local repeated, wrong = converge(dir)
           if wrong then problems[#problems + 1] = ("killed at %s number %d: %s"):format(name, n, wrong) end
@@ -139,7 +139,8 @@ return function(test)
     t:ok(task.all(functions))
     t:eq(problems, {})
     t:ok(killed > #functions / 2, ("%d of %d were killed"):format(killed, #functions))
-    print(("        %d places of %d, %d killed, %d steps in flight ran again"):format(#functions, #places, killed, again))
+    print(("        %d places of %d, %d killed, %d steps in flight ran again"):format(#functions, #places, killed,
+      again))
   end, { timeout = 1800 })
 
   test("killed after every record of the journal", function(t)
@@ -159,7 +160,8 @@ return function(test)
     error "the run never came to its end"
   end, { timeout = 120 })
 
-  for _, fault in ipairs { { "fdatasync", "EIO" }, { "fdatasync", "ENOSPC" }, { "pwrite64", "ENOSPC" }, { "pwrite64", "EIO" } } do
+  for _, fault in ipairs { { "fdatasync", "EIO" }, { "fdatasync", "ENOSPC" }, { "pwrite64", "ENOSPC" },
+    { "pwrite64", "EIO" } } do
     test(("a journal whose %s fails with %s ends the run"):format(fault[1], fault[2]), function(t)
       need_strace(t)
       local dir = project(t)
@@ -167,7 +169,7 @@ return function(test)
       for n = 1, 400, fault[1] == "pwrite64" and 5 or 1 do
         forget(dir)
         local ended = run(dir, { "workflows/reference.lua" },
-          inject("/dev/null", ("%s:error=%s:when=%d+"):format(fault[1], fault[2], n)))
+          inject(("%s:error=%s:when=%d+"):format(fault[1], fault[2], n)))
         local counts, done = effects(dir), recorded(dir) or {}
         for name in pairs(done) do t:eq(counts[name], 1, "recorded as done") end
         if ended.code == 0 then break end
@@ -176,7 +178,7 @@ return function(test)
         t:eq(ended.code, 74, ended.stderr)
         -- what was reported as done is in the journal
         for name in ended.stderr:gmatch("✔ (%S+)") do
-          t:ok(done[name:match("[^/]+$")], ("%s %d: %s was reported done and is not recorded"):format(fault[1], n, name))
+          t:ok(done[name:match("[^/]+$")], ("%s %d: %s was reported done, not recorded"):format(fault[1], n, name))
         end
         local again, wrong = converge(dir)
         t:ok(again, wrong)

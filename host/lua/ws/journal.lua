@@ -147,9 +147,11 @@ end
 --- Notes that a step begins.
 ---@param step ws.Step
 function Journal:step_start(step)
+  local needs = json.array {}
+  for i, needed in ipairs(step.needed) do needs[i] = needed.path end
   self.db:post({ [[INSERT OR REPLACE INTO steps (run, path, attempt, status, key, started, line, needs)
     VALUES (?, ?, ?, 'running', ?, ?, ?, ?)]], self.run, step.path, self.attempt, step.key, time.now(), step.line,
-    step.needs and json.encode(json.array(step.needs)), n = 8 })
+    #needs > 0 and json.encode(needs) or nil, n = 8 })
 end
 
 local function error_text(err)
