@@ -36,7 +36,7 @@
 WS_LAZY_TABLE(sqlite, SQLITE_FUNCTIONS);
 static struct sqlite_api api;
 
-enum { STATEMENTS = 16, BUSY_MS = 10000, BATCH = 4096 };
+enum { STATEMENTS = 16, BUSY_MS = 10000, BATCH = 4096, IDLE_NS = 20000000 };
 
 struct prepared {
 	char *sql;
@@ -58,6 +58,7 @@ struct sqlite_database {
 	struct sqlite_request *first, *last; /* to do */
 	struct sqlite_request *done;         /* to report */
 	struct sqlite_request **done_end;
+	bool urgent; /* somebody waits for one of those to do */
 	bool closing;
 	/* the database's thread's own */
 	bool broken;
@@ -315,15 +316,17 @@ static void work(void *arg)
 {
 	struct sqlite_database *db = arg;
 	uv_mutex_lock(&db->mutex);
-	for (;;) {
-		struct sqlite_request *list = db->first;
-		if (list == NULL && db->closing)
-			break;
-		if (list == NULL) {
+	while (db->first != NULL || !db->closing) {
+		if (db->first == NULL) {
 			uv_cond_wait(&db->wake, &db->mutex);
 			continue;
 		}
+		/* What nobody waits for shares the sync of what comes next, if that comes soon. */
+		if (!db->urgent && !db->closing && uv_cond_timedwait(&db->wake, &db->mutex, IDLE_NS) == 0)
+			continue;
+		struct sqlite_request *list = db->first;
 		db->first = db->last = NULL;
+		db->urgent = false;
 		uv_mutex_unlock(&db->mutex);
 		carry_out(db, list);
 		uv_mutex_lock(&db->mutex);
@@ -387,7 +390,10 @@ void sqlite_database_send(struct sqlite_database *db, struct sqlite_request *r)
 	else
 		db->first = r;
 	db->last = r;
-	uv_cond_signal(&db->wake);
+	bool wake = r->op != NULL || db->first == r;
+	db->urgent |= r->op != NULL;
+	if (wake)
+		uv_cond_signal(&db->wake);
 	uv_mutex_unlock(&db->mutex);
 }
 

@@ -53,7 +53,8 @@ struct sqlite_database;
 struct sqlite_database *sqlite_database_open(const char *path, bool read_only, struct ws_err *err);
 /* Starts the database's thread. Returns 0 or a libuv code. Never raises. */
 int sqlite_database_start(struct sqlite_database *db, uv_loop_t *loop);
-/* Queues a request, which then belongs to the database. Never raises. */
+/* Queues a request, which then belongs to the database. One that nobody waits for (no op) is carried out with the next
+ * that somebody does, or a moment later. Never raises. */
 void sqlite_database_send(struct sqlite_database *db, struct sqlite_request *r);
 /* The error of the failed transaction, or NULL. Never raises. */
 const struct ws_err *sqlite_database_failure(const struct sqlite_database *db);

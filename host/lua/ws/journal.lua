@@ -19,6 +19,7 @@ local value = require "ws.journal.value"
 local M = {}
 
 local VERSION = 1
+local SMALL_RESULT = 8192 -- bytes; larger ones are read when they are needed
 local KEEP_RUNS, KEEP_SECONDS = 200, 90 * 86400 -- both must be passed before a run is forgotten
 
 local SCHEMA = {
@@ -295,7 +296,8 @@ end
 ---@return ws.Error|table[] rows  every attempt, in the order in which they began; or the error
 function Journal:steps(id)
   local rows, err = self.db:read([[SELECT path, attempt, status, key, started, ended, kind, fingerprint, error, summary,
-    changes, line, needs, length(result) AS size FROM steps WHERE run = ? ORDER BY started, path]], id)
+    changes, line, needs, length(result) AS size, CASE WHEN length(result) <= ? THEN result END AS result
+    FROM steps WHERE run = ? ORDER BY started, path]], SMALL_RESULT, id)
   if not rows then return damaged(err) end
   local by_path = {}
   for _, row in ipairs(rows) do
@@ -317,6 +319,7 @@ end
 ---@return table? results  as table.pack gives them
 ---@return ws.Error? err
 function Journal:result(id, row)
+  if row.result then return value.unpack(row.result) end
   local rows, err = self.db:read("SELECT result FROM steps WHERE run = ? AND path = ? AND attempt = ?", id, row.path,
     row.attempt)
   if not rows then return damaged(err) end
