@@ -16,6 +16,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 
 import cd_run
@@ -108,7 +109,8 @@ class Bench:
 
     def all(self):
         return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact,
-                "spawn": self.spawn, "platform": self.platform, "push": self.push, "ci": self.ci, "cd": self.cd}
+                "spawn": self.spawn, "steps": self.steps, "platform": self.platform, "push": self.push,
+                "ci": self.ci, "cd": self.cd}
 
     def lua(self, script, *arguments):
         return [self.wsrun, HERE / script, *arguments]
@@ -169,6 +171,50 @@ class Bench:
             what = f"a child from start to end, {heap // 1024} GiB of heap"
             peer = f"posix_spawn in C: {seconds(b)}"
             yield Row(what, seconds(a), peer, f"{ratio:.2f}x", "<= 1.1x", ratio <= 1.1)
+
+    def in_fresh_folders(self, rounds, ours, peer):
+        """As in_turns; each side is a function of a new folder that gives its command."""
+        pairs = []
+        for _ in range(rounds):
+            numbers = []
+            for side in (ours, peer):
+                with tempfile.TemporaryDirectory(prefix="wsrun-bench-") as folder:
+                    numbers.append(output(*side(folder)))
+            pairs.append(tuple(numbers))
+        return pairs
+
+    def steps(self):
+        def ours(what, n):
+            return lambda folder: ["env", f"WSRUN_STATE_DIR={folder}", *self.lua("steps.lua", what, n)]
+
+        commit = compile_peer(self.folder, "sqlite_commit", "sqlite3")
+        pairs = self.in_fresh_folders(9, ours("sequential", 400), lambda folder: [commit, f"{folder}/db", 400])
+        a, b, ratio = column(pairs, 0)
+        peer = f"one commit of SQLite in C: {seconds(b)}"
+        yield Row("a durable step", seconds(a), peer, f"{ratio:.2f}x", "<= 2.6x", ratio <= 2.6)
+        pairs = self.in_fresh_folders(3, ours("sequential", 400),
+                                      lambda folder: [sys.executable, HERE / "steps_dbos.py", folder, 200])
+        a, b, ratio = column(pairs, 0)
+        yield Row("a durable step", seconds(a), f"DBOS on SQLite: {seconds(b)}", f"{ratio:.2f}x", "<= 0.35x",
+                  ratio <= 0.35)
+        pairs = self.in_fresh_folders(5, ours("parallel", 6400), lambda folder: [commit, f"{folder}/db", 400])
+        a, b, ratio = column(pairs, 0)
+        yield Row(f"a durable step, 64 in flight: {1 / a:.0f} steps/s", seconds(a), f"one commit: {seconds(b)}",
+                  f"{ratio:.2f}x", ">= 5,000 steps/s", 1 / a >= 5000)
+        makefile = self.folder / "graph.mk"
+        makefile.write_text("all: " + " ".join(f"c{c}.10" for c in range(100)) + "\n" + "".join(
+            f"c{c}.{i}:{f' c{c}.{i - 1}' if i > 1 else ''}\n\t@/bin/true\n" for c in range(100) for i in range(1, 11)),
+            encoding="utf-8")
+        pairs = self.in_fresh_folders(5, ours("graph", 1000),
+                                      lambda folder: [self.measure, "make", "-s", "-j2", "-f", makefile])
+        pairs = [((a[0],), (b[0] / 1000,)) for a, b in pairs]
+        a, b, ratio = column(pairs, 0)
+        yield Row("a node of a graph of 1,000, no journal", seconds(a), f"make -j2: {seconds(b)}", f"{ratio:.2f}x",
+                  "<= 1.2x", ratio <= 1.2)
+        pairs = self.in_fresh_folders(3, ours("resume", 10000), lambda folder: [commit, f"{folder}/db", 400])
+        a, b, ratio = column(pairs, 0)
+        yield Row("resuming a run of 10,000 steps", seconds(a), f"one commit: {seconds(b)}", f"{ratio:.0f}x", "<= 1 s",
+                  a <= 1)
 
     def platform(self):
         rounds = [(platform_run.create(self.wsrun), platform_run.create(self.wsrun, "--jobs", "1")) for _ in range(3)]
