@@ -240,10 +240,18 @@ static int l_close(lua_State *L)
 	return 0;
 }
 
+/* http.native.preload(): loads libcurl while this thread does something else. */
+static int l_preload(lua_State *L)
+{
+	http_preload(L);
+	return 0;
+}
+
 int luaopen_ws_http(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"start", l_start, WS_READ}, {"step", l_step, WS_READ},
-		{"feed", l_feed, WS_READ}, {"close", l_close, WS_READ}, {NULL, NULL, 0}};
+		{"feed", l_feed, WS_READ}, {"close", l_close, WS_READ}, {"preload", l_preload, WS_READ},
+		{NULL, NULL, 0}};
 	if (luaL_newmetatable(L, METATABLE)) {
 		lua_pushcfunction(L, l_close);
 		lua_setfield(L, -2, "__gc");

@@ -223,6 +223,46 @@ uv_loop_t *http_loop_uv(struct http_loop *loop)
 	return loop->uv;
 }
 
+/* Loading takes 5 ms: as much as a short command needs for all the rest. */
+static struct {
+	uv_thread_t thread;
+	bool running;
+	struct ws_err err;
+} preload;
+
+static int load(struct ws_err *err)
+{
+	if (WS_LAZY_LOAD(&curl, CURL_FUNCTIONS, "libcurl.so.4", err) != 0)
+		return -1;
+	if (curl.curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
+		ws_err_set(err, "internal", "libcurl cannot be initialised");
+		return -1;
+	}
+	return 0;
+}
+
+static void on_preload(void *arg)
+{
+	(void)arg;
+	load(&preload.err); /* whoever needs it tries again and says why not */
+}
+
+static void preload_end(void *arg)
+{
+	(void)arg;
+	if (preload.running)
+		uv_thread_join(&preload.thread);
+	preload.running = false;
+	ws_err_clear(&preload.err);
+}
+
+void http_preload(lua_State *L)
+{
+	if (preload.running || curl.loaded || ws_at_exit(L, preload_end, NULL) != 0)
+		return;
+	preload.running = uv_thread_create(&preload.thread, on_preload, NULL) == 0;
+}
+
 struct http_loop *http_loop_get(lua_State *L, struct ws_err *err)
 {
 	lua_rawgetp(L, LUA_REGISTRYINDEX, &loop_key);
@@ -230,12 +270,9 @@ struct http_loop *http_loop_get(lua_State *L, struct ws_err *err)
 	lua_pop(L, 1);
 	if (loop != NULL)
 		return loop;
-	if (WS_LAZY_LOAD(&curl, CURL_FUNCTIONS, "libcurl.so.4", err) != 0)
+	preload_end(NULL);
+	if (load(err) != 0)
 		return NULL;
-	if (curl.curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK) {
-		ws_err_set(err, "internal", "libcurl cannot be initialised");
-		return NULL;
-	}
 	loop = calloc(1, sizeof *loop);
 	if (loop == NULL) {
 		ws_err_set(err, "exhausted", "out of memory");

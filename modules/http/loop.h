@@ -48,6 +48,8 @@ struct http_transfer {
 	void (*done)(struct http_transfer *t, CURLcode result); /* called once, when it ended by itself */
 };
 
+/* Loads libcurl in a thread meanwhile: for who will need it soon. Never raises. */
+void http_preload(lua_State *L);
 /* The event loop that it runs on. */
 uv_loop_t *http_loop_uv(struct http_loop *loop);
 /* The loop of this host, made at first use. NULL with err when libcurl cannot be loaded. Never raises. */

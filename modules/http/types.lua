@@ -29,4 +29,7 @@ function native.feed(request, chunk) end
 ---@param request userdata
 function native.close(request) end
 
+--- Loads what requests need, in a thread, while the caller does something else: for commands that will make one.
+function native.preload() end
+
 return native

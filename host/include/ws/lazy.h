@@ -30,7 +30,7 @@
 				   (soname), &(table)->loaded, (err)))
 
 /* Loads `soname` and stores the address of names[i] in slots[i]; `loaded` becomes 1. Returns 0, or -1 with `err` of
- * kind `missing_tool`. Call it on the loop's thread. Never raises. */
+ * kind `missing_tool`. By one thread at a time. Never raises. */
 int ws_lazy_load(void **slots, const char *const *names, const char *soname, int *loaded, struct ws_err *err);
 
 #endif

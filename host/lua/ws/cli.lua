@@ -4,7 +4,8 @@ local nearest = require "ws.nearest"
 
 local M = {}
 
---- Every command and the module that has its `main(words, globals)`; in the order of the help.
+--- Every command and the module that has its `main(words, globals)`; in the order of the help. An `online` one is short
+--- and makes requests: what they need is loaded meanwhile.
 M.commands = {
   { "run", "run a workflow by name or path", group = "Run" },
   { "resume", "continue a run that failed, was interrupted or killed", group = "Run",
@@ -18,7 +19,7 @@ M.commands = {
   { "lock", "show or release a platform's lock", group = "Inspect" },
   { "test", "run Lua test files", group = "Author" },
   { "doc", "show the documentation of a function", group = "Author" },
-  { "image", "container images: push, pull, copy, ls, inspect", group = "More" },
+  { "image", "container images: push, pull, copy, ls, inspect", group = "More", online = true },
   { "sandbox", "a local Google Cloud: up, down, reset, status, shell", group = "More" },
   { "provider", "the sandbox's Terraform provider, as a plugin", group = "More" },
   { "config", "show each setting and where it comes from", group = "More" },
@@ -153,6 +154,7 @@ local function dispatch(words)
   for _, command in ipairs(M.commands) do
     if command[1] == first then
       if globals.help and first ~= "run" then return require "ws.cli.help".main({ first }, globals) end
+      if command.online then require "ws.http.native".preload() end
       return require("ws.cli." .. first).main(rest, globals)
     end
   end
