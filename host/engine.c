@@ -35,25 +35,44 @@ int ws_at_exit(lua_State *L, void (*fn)(void *), void *arg)
 	return 0;
 }
 
-/* native.source(path) → text | nil: a file of the program's Lua half, from WSRUN_SOURCE or embedded. */
-static int l_source(lua_State *L)
+static const struct ws_embedded *find_embedded(const char *path)
 {
-	const char *path = luaL_checkstring(L, 1);
 	size_t low = 0, high = ws_embedded_count;
 	while (low < high) {
 		size_t mid = (low + high) / 2;
 		int order = strcmp(path, ws_embedded_files[mid].path);
-		if (order == 0) {
-			const struct ws_embedded *file = &ws_embedded_files[mid];
-			lua_pushlstring(L, file->begin, (size_t)(file->end - file->begin));
-			return 1;
-		}
+		if (order == 0)
+			return &ws_embedded_files[mid];
 		if (order < 0)
 			high = mid;
 		else
 			low = mid + 1;
 	}
-	return 0;
+	return NULL;
+}
+
+/* native.source(path) → text | nil: an embedded file of the program. */
+static int l_source(lua_State *L)
+{
+	const struct ws_embedded *file = find_embedded(luaL_checkstring(L, 1));
+	if (file == NULL)
+		return 0;
+	lua_pushlstring(L, file->begin, (size_t)(file->end - file->begin));
+	return 1;
+}
+
+/* native.chunk(path) → function | nil: an embedded Lua file. Its text is for another Lua than the one it was compiled by. */
+static int l_chunk(lua_State *L)
+{
+	const struct ws_embedded *file = find_embedded(luaL_checkstring(L, 1));
+	if (file == NULL)
+		return 0;
+	const char *name = lua_pushfstring(L, "@%s", file->path);
+	if (luaL_loadbufferx(L, file->code, file->code_len, name, "b") == LUA_OK)
+		return 1;
+	if (luaL_loadbufferx(L, file->begin, (size_t)(file->end - file->begin), name, "t") != LUA_OK)
+		return lua_error(L);
+	return 1;
 }
 
 /* native.sources(prefix) → list of embedded paths that begin with it. */
@@ -172,10 +191,11 @@ static void open_libraries(lua_State *L)
 
 static int boot(lua_State *L)
 {
-	static const struct ws_native natives[] = {{"source", l_source, WS_PURE}, {"sources", l_sources, WS_PURE},
-		{"effects", l_effects, WS_PURE}, {"forbid", l_forbid, WS_PURE}, {"open", l_open, WS_PURE},
-		{"monotonic", l_monotonic, WS_PURE}, {"cwd", l_cwd, WS_READ}, {"pid", l_pid, WS_PURE},
-		{"executable", l_executable, WS_READ}, {"is_tty", l_is_tty, WS_READ}, {NULL, NULL, 0}};
+	static const struct ws_native natives[] = {{"source", l_source, WS_PURE}, {"chunk", l_chunk, WS_PURE},
+		{"sources", l_sources, WS_PURE}, {"effects", l_effects, WS_PURE}, {"forbid", l_forbid, WS_PURE},
+		{"open", l_open, WS_PURE}, {"monotonic", l_monotonic, WS_PURE}, {"cwd", l_cwd, WS_READ},
+		{"pid", l_pid, WS_PURE}, {"executable", l_executable, WS_READ}, {"is_tty", l_is_tty, WS_READ},
+		{NULL, NULL, 0}};
 	open_libraries(L);
 	luaopen_ws_error(L); /* these two make the metatables that C code needs from the start */
 	luaopen_ws_task(L);
@@ -184,14 +204,9 @@ static int boot(lua_State *L)
 	lua_pushliteral(L, WSRUN_VERSION);
 	lua_setfield(L, -2, "version");
 	ws_push_openers(L);
-	lua_pushcfunction(L, l_source);
+	lua_pushcfunction(L, l_chunk);
 	lua_pushliteral(L, "host/lua/ws/boot.lua");
-	lua_call(L, 1, 1);
-	size_t len;
-	const char *text = luaL_checklstring(L, -1, &len);
-	if (luaL_loadbufferx(L, text, len, "@host/lua/ws/boot.lua", "t") != LUA_OK)
-		return lua_error(L);
-	lua_replace(L, -2); /* natives, openers, chunk */
+	lua_call(L, 1, 1); /* natives, openers, chunk */
 	lua_insert(L, -3);
 	lua_call(L, 2, 0);
 	return 0;

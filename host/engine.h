@@ -32,8 +32,8 @@ struct ws_engine {
 	unsigned forbidden;      /* effects that this run may not have, or-ed */
 	struct ws_exit_hook *exit_hooks;
 	struct ws_redactor *redactor; /* knows every secret; NULL before the first */
-	uv_signal_t signals[3];      /* SIGINT, SIGTERM, SIGHUP; see signal.c */
-	lua_State *volatile running; /* the innermost coroutine that runs; NULL while the loop does */
+	uv_signal_t signals[3];       /* SIGINT, SIGTERM, SIGHUP; see signal.c */
+	lua_State *volatile running;  /* the innermost coroutine that runs; NULL while the loop does */
 	bool signals_open;
 	int signal_handler; /* registry reference of the Lua function, or LUA_NOREF */
 };
@@ -43,8 +43,10 @@ struct ws_embedded {
 	const char *path;
 	const char *begin;
 	const char *end;
+	const char *code; /* compiled, when it is Lua */
+	size_t code_len;
 };
-extern const struct ws_embedded ws_embedded_files[]; /* sorted by path; made by cmake/embed.cmake */
+extern const struct ws_embedded ws_embedded_files[]; /* sorted by path; made by cmake/embed.c */
 extern const size_t ws_embedded_count;
 
 /* engine.c */

@@ -29,6 +29,13 @@ local function program_file(path)
   return text, text and ("@" .. path)
 end
 
+--- A Lua file of the program, loaded.
+local function program_chunk(path)
+  if not source_tree then return native.chunk(path) end
+  local text, chunkname = program_file(path)
+  return text and assert(load(text, chunkname, "t"))
+end
+
 local function program_candidates(name)
   local root, rest = name:match("^(%w+)%.?(.*)$")
   local path = rest:gsub("%.", "/")
@@ -51,8 +58,8 @@ local function find(name)
   local candidates = program_candidates(name)
   if candidates then
     for _, path in ipairs(candidates) do
-      local text, chunkname = program_file(path)
-      if text then return assert(load(text, chunkname, "t")) end
+      local chunk = program_chunk(path)
+      if chunk then return chunk end
     end
     return openers[name] or openers[name .. ".native"], candidates
   end
