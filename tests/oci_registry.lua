@@ -19,8 +19,10 @@ function M.image(layers, more)
     contents[one.digest] = bytes
     return one
   end
+  local diff_ids = json.array {}
+  for i, layer in ipairs(layers) do diff_ids[i] = M.digest(layer) end
   local config = json.encode { architecture = "amd64", os = "linux", config = { Entrypoint = { "/app" } },
-    rootfs = { type = "layers", diff_ids = json.array {} } }
+    rootfs = { type = "layers", diff_ids = diff_ids } }
   local manifest = { schemaVersion = 2, mediaType = "application/vnd.oci.image.manifest.v1+json",
     config = add("application/vnd.oci.image.config.v1+json", config), layers = json.array {} }
   for i, layer in ipairs(layers) do

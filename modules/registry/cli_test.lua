@@ -59,6 +59,36 @@ return function(test)
     t:eq(b:at "app".tags["1"], two.root.digest)
   end)
 
+  test("pull into a layout and an archive, and push from them", function(t)
+    local r, dir = oci.start(t), t:tmpdir()
+    local one = oci.image { ("layer"):rep(100000), "second" }
+    t:ok(registry.push(one, r.host .. "/app:1"))
+    local code, out, err = image { "pull", r.host .. "/app:1", dir .. "/layout" }
+    t:eq({ code, out }, { 0, ("%s/app@%s\n"):format(r.host, one.root.digest) })
+    t:has(err, "500.3 kB came")
+    t:eq(fs.read(dir .. "/layout/blobs/sha256/" .. one.root.digest:sub(8)), one.contents[one.root.digest])
+    code, out, err = image { "pull", r.host .. "/app:1", dir .. "/layout" }
+    t:eq({ code, out }, { 0, ("%s/app@%s\n"):format(r.host, one.root.digest) })
+    t:has(err, "3 blobs were there already")
+    code, out = image { "push", dir .. "/layout", r.host .. "/from-layout:1", "--json", "-q" }
+    local pushed = t:ok(json.decode(out))
+    t:eq({ code, pushed.digest, pushed.sent, pushed.reference },
+      { 0, one.root.digest, 3, ("%s/from-layout@%s"):format(r.host, one.root.digest) })
+
+    t:eq(image({ "pull", r.host .. "/app:1", dir .. "/app.tar" }, { env = { WSRUN_STATE_DIR = dir .. "/state" } }), 0)
+    code, out, err = image { "push", dir .. "/app.tar", r.host .. "/from-archive:1" }
+    t:eq(code, 0, err)
+    t:has(err, "3 blobs sent") -- compressed on the way
+    t:ok(r:at "from-archive".tags["1"])
+    t:has(out, "/from-archive@sha256:")
+    for name in fs.walk(dir) do t:ok(not name:find(".part", 1, true), name) end
+
+    r:at "app".blobs[one.manifest.layers[1].digest] = "damaged"
+    code, out, err = image { "pull", r.host .. "/app:1", dir .. "/other" }
+    t:eq({ code, out }, { 1, "" })
+    t:has(err, "damaged; nothing of it was kept")
+  end)
+
   test("wrong words, wrong names, refusals", function(t)
     local dir, r = t:tmpdir(), oci.start(t, { auth = "basic", user = "me:pw" })
     local env = { env = { DOCKER_CONFIG = dir, HOME = dir } }
