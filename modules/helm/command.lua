@@ -19,7 +19,9 @@ local function base_environment(opts)
   local env = {
     HELM_CACHE_HOME = home .. "/cache", HELM_CONFIG_HOME = home .. "/config", HELM_DATA_HOME = home .. "/data",
     HELM_NAMESPACE = false, HELM_DEBUG = false, HELM_KUBECONTEXT = false, HELM_KUBETOKEN = false,
-    HELM_KUBEAPISERVER = false, HELM_KUBECAFILE = false,
+    HELM_KUBEAPISERVER = false, HELM_KUBECAFILE = false, HELM_KUBEASUSER = false, HELM_KUBEASGROUPS = false,
+    HELM_KUBEINSECURE_SKIP_TLS_VERIFY = false, HELM_KUBETLS_SERVER_NAME = false,
+    HELM_DRIVER = false, -- releases are kept in secrets, which is where records.lua looks
   }
   local user = environment.get("HOME")
   local logins = user and user .. "/.config/helm/registry/config.json"
@@ -76,10 +78,14 @@ function M.failure(what, result)
   return errors.new(fields)
 end
 
---- The words in which helm tells, with --debug, what it waits for.
-local function progress_text(line)
+--- What helm tells, with --debug, of its waiting: that it begins (everything is applied then), and for what.
+local function progress_of(line)
   local text = line:match("%[debug%] (.*)$") or line:match('msg="(.-)"')
-  if text and text:find("is not ready") then return "waiting: " .. text:match("^[^.]*") end
+  if not text then return nil end
+  if text:find("is not ready") then return { text = secret.redact("waiting: " .. text:match("^[^.]*")) } end
+  if text:find("^beginning wait for") or text == "waiting for resources" then
+    return { text = "everything is applied, waiting", applied = true }
+  end
 end
 
 --- Runs helm.
@@ -101,8 +107,8 @@ function M.run(args, opts)
       local debug = line:find("[debug]", 1, true) or line:find("level=DEBUG", 1, true)
       if debug then trace = failed elseif not trace then errs[#errs + 1] = line end
       failed = failed or line:find("^Error: ") ~= nil -- with --debug a stack trace of helm's own follows
-      local text = opts.on_event and progress_text(line)
-      if text then opts.on_event { text = secret.redact(text) } end
+      local event = opts.on_event and progress_of(line)
+      if event then opts.on_event(event) end
     end,
   })
   if not child then

@@ -2,18 +2,20 @@
 ---
 --- Values go by a private file that is removed at the end, so they may hold secrets. Helm's folders are the project's
 --- own. Options that every function takes: `kubeconfig`, `namespace`, `env`, `timeout` (seconds), `log` (a file for
---- what helm says, secrets masked).
+--- what helm says, secrets masked), `api` (a ws.k8s client of the same cluster: what is known of a release is then read
+--- over REST, which takes no helm).
 local command = require "ws.helm.command"
 local errors = require "ws.error"
 local fs = require "ws.fs"
 local json = require "ws.json"
+local records = require "ws.helm.records"
 local task = require "ws.task"
 local upgrade = require "ws.helm.upgrade"
 
 local M = {}
 
 local common = { kubeconfig = "string", namespace = "string", env = "table", timeout = "number", log = "string",
-  on_event = "function" }
+  on_event = "function", api = "table" }
 
 --- Checks the options of a public function; `needed` and `known` are name → type.
 local function check(name, opts, needed, known)
@@ -80,10 +82,14 @@ end
 ---@field atomic? boolean       a failed upgrade is rolled back; default false, so that its state can be looked at
 ---@field skip_crds? boolean
 ---@field history_max? integer  revisions kept; default 10
+---@field labels? table<string, string>  of the revision's record; not with a Helm older than 3.13
+---@field exclusive? string     a label: the caller holds a lock that all hold who set it, so that a pending revision
+---  with it is a dead run's; needs `api`
 ---@field kubeconfig? string
 ---@field env? table<string, string|false>
 ---@field log? string
----@field on_event? fun(event: { text: string })
+---@field api? ws.k8s.Client
+---@field on_event? fun(event: { text: string, applied?: boolean })  applied: helm begins to wait
 
 ---@class ws.helm.InstallResult
 ---@field action "install"|"upgrade"|"unchanged"
@@ -104,13 +110,37 @@ end
 function M.install_or_upgrade(opts)
   check("install_or_upgrade", opts, { release = "string", chart = "string" }, {
     create_namespace = "boolean", values = "table", wait = "boolean", atomic = "boolean", skip_crds = "boolean",
-    history_max = "number",
+    history_max = "number", labels = "table", exclusive = "string",
   })
   local tool, err = upgrade.find()
   if not tool then return nil, err end
-  local all = { timeout = 600, major = tool.major }
+  local all = { timeout = 600, major = tool.major, minor = tool.minor }
   for key, value in pairs(opts) do all[key] = value end
   return upgrade.run(all)
+end
+
+--- Whether the release is deployed from this chart with these values: install_or_upgrade would do nothing then.
+---@async
+---@param opts { release: string, chart: string, values?: table, last?: ws.helm.Revision, namespace?: string,
+---  kubeconfig?: string, api?: ws.k8s.Client }  last: the last revision, when it is known already
+---@return boolean? current
+---@return ws.Error? err
+function M.is_current(opts)
+  check("is_current", opts, { release = "string", chart = "string" }, { values = "table", last = "table" })
+  return upgrade.is_current(opts)
+end
+
+--- Waits until nobody is in the middle of an operation on a release, and removes the pending revision of a helm that is
+--- proven dead: one of ours whose process is gone, one that has the label `exclusive`, or one that is older than a helm
+--- may take.
+---@async
+---@param opts { release: string, timeout?: number, exclusive?: string, namespace?: string, kubeconfig?: string,
+---  api?: ws.k8s.Client, on_event?: fun(event: { text: string }) }  timeout: seconds, default 600
+---@return table? last  the last revision, as `status`; nil without an error: there is none
+---@return ws.Error? err  kind `locked`: somebody else works on it
+function M.settle(opts)
+  check("settle", opts, { release = "string" }, { exclusive = "string" })
+  return upgrade.settle(setmetatable({ timeout = opts.timeout or 600 }, { __index = opts }))
 end
 
 --- Removes the last revision of a release when it is stuck in the middle of an operation (`pending-…`), so that the
@@ -242,14 +272,29 @@ function M.status(opts)
   return nil, errors.new { kind = "not_found", op = "helm status", message = "no release " .. opts.release }
 end
 
---- The revisions of a release, oldest first.
+--- The revisions of a release, oldest first; with `api` each with revision, status and labels only, see `revision`.
 ---@async
----@param opts { release: string, namespace?: string, kubeconfig?: string, max?: integer }
+---@param opts { release: string, namespace?: string, kubeconfig?: string, max?: integer, api?: ws.k8s.Client }
 ---@return table[]? revisions  as `status`
 ---@return ws.Error? err  kind `not_found`
 function M.history(opts)
   check("history", opts, { release = "string" }, { max = "number" })
+  if opts.api then
+    local list, err = records.list(opts)
+    if not list or #list > 0 then return list, err end
+    return nil, errors.new { kind = "not_found", op = "helm history", message = "no release " .. opts.release }
+  end
   return run_json({ "history", opts.release, "--max", ("%d"):format(opts.max or 256) }, opts)
+end
+
+--- One revision of a release as Helm keeps it: chart, version, description, and the objects that were applied.
+---@async
+---@param opts { release: string, revision: integer, api: ws.k8s.Client, namespace?: string }
+---@return ws.helm.Revision? revision
+---@return ws.Error? err  kinds `not_found`, `parse`, ...
+function M.revision(opts)
+  check("revision", opts, { release = "string", revision = "number", api = "table" })
+  return records.read(opts, opts.revision)
 end
 
 --- The releases of a namespace, or of all.
@@ -277,6 +322,7 @@ function M.rollback(opts)
   local args = { "rollback", opts.release, "--timeout", ("%ds"):format(math.ceil(timeout)) }
   if opts.revision then table.insert(args, 3, ("%d"):format(opts.revision)) end
   if opts.wait then args[#args + 1] = "--wait" end
+  if opts.on_event then args[#args + 1] = "--debug" end
   local text, err = run(args, setmetatable({ timeout = timeout + 60 }, { __index = opts }))
   if not text then return nil, err end
   return true

@@ -10,6 +10,7 @@ local json = require "ws.json"
 local process = require "ws.process"
 local project = require "ws.project"
 local record = require "ws.process.record"
+local records = require "ws.helm.records"
 local task = require "ws.task"
 local time = require "ws.time"
 
@@ -18,6 +19,7 @@ local M = {}
 local POLL = 1          -- seconds
 local MARGIN = 60       -- seconds that a helm may take beyond its own timeout
 local MARK = "inputs %s, by wsrun"
+local LABELS_SINCE = 13 -- Helm 3.13 keeps labels of its own users in a revision's record
 
 --- A checksum of a chart: of the package, or of every file of a folder with its name.
 ---@param chart string
@@ -42,6 +44,7 @@ end
 ---@return table? revision  revision, status, updated, description, chart
 ---@return ws.Error? err
 function M.last_revision(opts)
+  if opts.api then return records.last(opts) end
   local text, err = command.run({ "history", opts.release, "--max", "1", "--output", "json" }, {
     kubeconfig = opts.kubeconfig, namespace = opts.namespace, env = opts.env,
   })
@@ -95,10 +98,16 @@ function M.forget(opts, revision)
     opts.on_event { text = ("revision %d is %s and its helm is gone: it is removed"):format(revision.revision,
       revision.status) }
   end
+  if opts.api then return records.forget(opts, revision.revision) end
   return require "ws.kubectl".delete {
     kubeconfig = opts.kubeconfig, namespace = opts.namespace, kind = "secret", env = opts.env,
     name = ("sh.helm.release.v1.%s.v%d"):format(opts.release, revision.revision),
   }
+end
+
+--- Whether a pending revision was made by a run of wsrun that has ended: every such run holds the caller's lock.
+local function is_abandoned(opts, revision)
+  return opts.exclusive ~= nil and (revision.labels or {})[opts.exclusive] ~= nil
 end
 
 --- The last revision that is not in the middle of something: one that a dead helm left is removed, one that somebody
@@ -109,7 +118,7 @@ local function settled_revision(opts, ours)
     local last, err = M.last_revision(opts)
     if err then return nil, err end
     if not last or not (last.status or ""):find("^pending%-") then return last end
-    if ours or age(last) > opts.timeout + MARGIN then
+    if ours or is_abandoned(opts, last) or age(last) > opts.timeout + MARGIN then
       local ok, forget_err = M.forget(opts, last)
       if not ok then return nil, forget_err end
     elseif time.monotonic() > deadline then
@@ -126,6 +135,13 @@ local function settled_revision(opts, ours)
       task.sleep(POLL)
     end
   end
+end
+
+--- See helm.settle. `opts.timeout` is set.
+function M.settle(opts)
+  local ok, left = wait_for_previous(record_path(opts), opts)
+  if not ok then return nil, left end
+  return settled_revision(opts, left)
 end
 
 --- Why the pods of a release are not ready, from the cluster; nil when nothing is to be seen.
@@ -173,6 +189,12 @@ local function upgrade_arguments(opts, values, inputs)
   add(opts.wait, "--wait")
   add(opts.atomic, opts.major >= 4 and "--rollback-on-failure" or "--atomic")
   add(opts.skip_crds, "--skip-crds")
+  if opts.labels and (opts.major > 3 or opts.minor >= LABELS_SINCE) then
+    local pairs_of = {}
+    for key, value in pairs(opts.labels) do pairs_of[#pairs_of + 1] = key .. "=" .. value end
+    table.sort(pairs_of)
+    add(true, "--labels", table.concat(pairs_of, ","))
+  end
   return args
 end
 
@@ -193,33 +215,64 @@ local function run_upgrade(opts, action, values, inputs, path)
   return nil, err
 end
 
---- See helm.install_or_upgrade. `opts.timeout` and `opts.major` are set.
-function M.run(opts)
-  local digest, err = M.digest(opts.chart)
+--- The checksum of the inputs that a revision was made from, or nil; of one that a rollback made, those of the revision
+--- that it went back to.
+local function inputs_of(opts, revision)
+  while revision and revision.description do
+    local back = opts.api and math.tointeger(tonumber(revision.description:match("^Rollback to (%d+)$")))
+    if not back or back >= revision.revision then return revision.description:match("^inputs (%x+), by wsrun$") end
+    revision = records.read(opts, back)
+  end
+end
+
+--- Chart and values as one checksum.
+---@param chart string
+---@param values string|ws.Secret  as JSON
+---@return string? inputs
+---@return ws.Error? err
+local function checksum(chart, values)
+  local digest, err = M.digest(chart)
   if not digest then return nil, err end
+  return crypto.sha256(digest .. "\n" .. crypto.sha256(values))
+end
+
+local function values_text(opts)
+  return json.encode(json.object(opts.values or {}), { secrets = true })
+end
+
+--- See helm.is_current.
+function M.is_current(opts)
+  local last, err = opts.last, nil
+  if last == nil then last, err = M.last_revision(opts) end
+  if err then return nil, err end
+  local inputs
+  inputs, err = checksum(opts.chart, values_text(opts))
+  if not inputs then return nil, err end
+  return last ~= nil and last.status == "deployed" and inputs_of(opts, last) == inputs
+end
+
+--- See helm.install_or_upgrade. `opts.timeout`, `opts.major` and `opts.minor` are set.
+function M.run(opts)
   local started = time.monotonic()
   local dir = assert(fs.temp_dir { prefix = "wsrun-helm-" })
   local clean <close> = setmetatable({}, { __close = function() -- luacheck: ignore 211
     task.shield(fs.remove, dir, { recursive = true, missing_ok = true })
   end })
-  local values = dir .. "/values.json"
-  local ok
-  ok, err = fs.write(values, json.encode(json.object(opts.values or {}), { secrets = true }), { durable = false })
+  local values, text = dir .. "/values.json", values_text(opts)
+  local ok, err = fs.write(values, text, { durable = false })
   if not ok then return nil, err end
-  local inputs = crypto.sha256(digest .. "\n" .. assert(crypto.sha256_file(values)))
-  local path = record_path(opts)
-  local left
-  ok, left = wait_for_previous(path, opts)
-  if not ok then return nil, left end
+  local inputs
+  inputs, err = checksum(opts.chart, text)
+  if not inputs then return nil, err end
   local last
-  last, err = settled_revision(opts, left)
+  last, err = M.settle(opts)
   if err then return nil, err end
   local result = { release = opts.release, namespace = opts.namespace }
-  if last and last.status == "deployed" and last.description == MARK:format(inputs) then
+  if last and last.status == "deployed" and inputs_of(opts, last) == inputs then
     result.action, result.revision = "unchanged", last.revision
   else
     result.action = (not last or last.status == "uninstalled") and "install" or "upgrade"
-    result.revision, err = run_upgrade(opts, result.action, values, inputs, path)
+    result.revision, err = run_upgrade(opts, result.action, values, inputs, record_path(opts))
     if not result.revision then return nil, err end
   end
   result.seconds = time.monotonic() - started
@@ -259,7 +312,7 @@ function M.find()
       hint = "run `make deps`, or install a later Helm",
     }
   end
-  M.tool = { path = path, version = text:match("^v?(.*)$"), major = major }
+  M.tool = { path = path, version = text:match("^v?(.*)$"), major = major, minor = minor }
   return M.tool
 end
 

@@ -14,6 +14,7 @@ local M = {}
 local TIMEOUT = 30         -- seconds for one request
 local WATCH_SECONDS = 300  -- seconds after which a watch is renewed
 local PAGE = 500           -- objects of one page of a list
+local METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 
 ---@class ws.k8s.Client
 local Client = {}
@@ -74,7 +75,7 @@ local function error_of(answer, what)
 end
 
 local function headers_of(self, opts)
-  local headers = { accept = "application/json", ["content-type"] = opts.content_type }
+  local headers = { accept = opts.accept or "application/json", ["content-type"] = opts.content_type }
   local token, err = self.token, nil
   if type(token) == "function" then token, err = token() end
   if err then return nil, err end
@@ -85,7 +86,7 @@ end
 --- Sends a request to the cluster. GET is tried again after lost connections, 429 and 5xx.
 ---@async
 ---@param opts { path: string, method?: string, query?: table, body?: any, content_type?: string, timeout?: number,
----  sink?: function, text?: boolean }  `text`: return the body as it is
+---  sink?: function, text?: boolean, accept?: string }  `text`: return the body as it is
 ---@return any? value
 ---@return ws.Error? err
 function Client:request(opts)
@@ -157,8 +158,9 @@ end
 
 --- Lists the objects of a kind, in one namespace or in all.
 ---@async
----@param ref { api_version: string, kind: string, namespace?: string, labels?: string, fields?: string }  `labels` and
----  `fields` are selectors as kubectl takes them
+---@param ref { api_version: string, kind: string, namespace?: string, labels?: string, fields?: string,
+---  metadata?: boolean }  `labels` and `fields` are selectors as kubectl takes them; `metadata`: nothing else of each
+---  object, for those that are large
 ---@return { items: table[], resource_version: string }? list
 ---@return ws.Error? err
 function Client:list(ref)
@@ -167,7 +169,7 @@ function Client:list(ref)
   local query, items = selectors(ref), {}
   query.limit = tostring(PAGE)
   repeat
-    local page, problem = self:request { path = path, query = query }
+    local page, problem = self:request { path = path, query = query, accept = ref.metadata and METADATA or nil }
     if not page then return nil, problem end
     table.move(page.items or {}, 1, #(page.items or {}), #items + 1, items)
     local meta = page.metadata or {}
@@ -249,6 +251,29 @@ function Client:logs(ref)
   return self:request { text = true, query = { container = ref.container, previous = ref.previous and "true" or nil,
     tailLines = ref.tail and tostring(ref.tail) or nil },
     path = ("/api/v1/namespaces/%s/pods/%s/log"):format(ref.namespace or "default", http.url_encode(ref.name)) }
+end
+
+--- Sends a GET to a service, through the API server: it reaches what has no address outside the cluster. An answer of
+--- any status is a result; tried once.
+--- https://kubernetes.io/docs/tasks/access-application-cluster/access-cluster-services/
+---
+--- ```lua
+--- local answer = assert(api:ask({ name = "web", namespace = "blue", port = "http" }, "/healthz"))
+--- ```
+---@async
+---@param ref { name: string, namespace?: string, port?: string|integer, scheme?: "http"|"https" }
+---@param path string  with its query
+---@param opts? { timeout?: number }  seconds, default 30
+---@return ws.http.Response? answer  503 when no pod of the service is ready
+---@return ws.Error? err  kinds: `timeout`, `connection`, `tls`
+function Client:ask(ref, path, opts)
+  local headers, problem = headers_of(self, {})
+  if not headers then return nil, problem end
+  local name = ref.name .. (ref.port and ":" .. ref.port or "")
+  if ref.scheme then name = ref.scheme .. ":" .. (ref.port and name or name .. ":") end
+  return http.request { headers = headers, ca = self.ca, cert = self.cert, key = self.key, follow = false,
+    timeout = opts and opts.timeout or TIMEOUT, url = ("%s/api/v1/namespaces/%s/services/%s/proxy/%s"):format(
+      self.server, http.url_encode(ref.namespace or "default"), http.url_encode(name), (path:gsub("^/+", ""))) }
 end
 
 --- Follows the changes of a kind: calls `on_event(type, object)` for what is there (ADDED) and for every change, until

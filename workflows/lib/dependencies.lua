@@ -61,7 +61,8 @@ end
 --- Installs or upgrades one release in the current step, and says what came of it.
 local function release(p, what, options)
   options.create_namespace, options.wait, options.timeout = true, true, 600
-  options.kubeconfig, options.log = p.kubeconfig, p.w:log_file()
+  options.kubeconfig, options.log, options.api = p.kubeconfig, p.w:log_file(), p.api
+  options.labels, options.exclusive = { wsrun = p.w.id }, "wsrun" -- all who set it hold the platform's lock
   options.on_event = function(event) p.w:progress(event.text) end
   local result = assert(helm.install_or_upgrade(options))
   if result.action == "unchanged" then

@@ -260,6 +260,13 @@ local application = s.record {
     { "documentation", s.string { doc = "Where people read on: a path or an address.", otherwise = "none" } },
     { "chart", s.string { doc = "Name of the chart in the charts bucket.", otherwise = "app-chart" } },
     { "values", values },
+    { "deadline", s.integer { min = 10, max = 86400, otherwise = "600",
+      doc = "Seconds until everything of the chart is ready; then the deployment has failed and is taken back." } },
+    { "tolerate-restarts", s.integer { min = 0, max = 1000, otherwise = "2",
+      doc = "How often a container may end and be restarted before the deployment has failed." } },
+    { "verify", text("file", { otherwise = "none",
+      doc = "A smoke check in Lua that runs after a deployment; docs/cd.md shows one. Its failure takes it back." }) },
+    { "verify-timeout", s.integer { min = 1, max = 3600, doc = "Seconds that the check may take.", otherwise = "60" } },
     { "paths", s.list { of = text("file", {}), min = 1, unique = true,
       doc = "Instead of a chart: files or folders of plain Kubernetes YAML, applied in this order." } },
     { "cloudsql", s.record { doc = "A database and a user of its own.", otherwise = "none", fields = {
@@ -270,6 +277,9 @@ local application = s.record {
     } } },
   },
   check = function(app, report)
+    for _, key in ipairs { "deadline", "tolerate-restarts", "verify", "verify-timeout" } do
+      if app.paths and app[key] then report({ key }, "only an application with a chart has this key", true) end
+    end
     if app.paths and (app.version or app.chart or app.values) then
       report({ "paths" }, "an application has either paths, or version with chart and values", true)
     elseif app.paths == nil and app.version == nil then
@@ -378,6 +388,8 @@ return s.record {
     { "prefix-bucket", text("folder", { doc = "Folder of the states in that bucket.",
       otherwise = "the top of the bucket" }) },
     { "charts-bucket", text("bucket", { doc = "Bucket of the applications' charts; needed when one has a chart." }) },
+    { "archive-bucket", text("bucket", { otherwise = "charts-bucket",
+      doc = "Bucket of what ci.lua archives of each version: artifacts.json with every digest, test results." }) },
     { "images-registry", text("registry", { doc = "Registry of the applications' images.",
       otherwise = "eu.gcr.io/<gcp-project>" }) },
     { "ips_whitelist", whitelist "Public addresses that may reach the Kubernetes masters and the bastion's SSH." },

@@ -177,14 +177,55 @@ function Platform:remove_state()
   if removed > 0 then self.w:changed(("%d state objects removed"):format(removed)) end
 end
 
+--- The place of an application in the manifest's list.
+---@param app table  one of its applications
+---@return integer?
+function Platform:index_of(app)
+  for i, other in ipairs(self.manifest.applications or {}) do
+    if other == app then return i end
+  end
+end
+
+--- "manifests/dev-seb.yaml:99:5" of a key of an application.
+---@param app table
+---@param key string
+---@return string?
+function Platform:where(app, key)
+  local i = self:index_of(app)
+  return i and require "lib.manifest".where(self.manifest, { "applications", i, key })
+end
+
+--- A path in a file's value, as keys and indices: a step { name = N } is the entry of a list that is called N, wherever
+--- it stands there. Returns the value at the path and the path; nil when an entry is not there.
+local function resolve(root, path)
+  local value, found = root, {}
+  for i, step in ipairs(path) do
+    if type(step) == "table" then
+      local at
+      for j, entry in ipairs(type(value) == "table" and value or {}) do
+        if type(entry) == "table" and entry.name == step.name then at = j end
+      end
+      if not at then return nil end
+      step = at
+    end
+    found[i] = step
+    value = type(value) == "table" and value[step] or nil
+  end
+  if value == yaml.null then value = nil end
+  return value, found
+end
+
+--- The text of a manifest's file, the value that it has at a path, and the path as `resolve` gives it.
+local function look(file, path)
+  local text = assert(fs.read(file))
+  return text, resolve(assert(yaml.decode(text, { filename = file })), path)
+end
+
 --- Changes one value in a manifest's file. A value that somebody else has set there meanwhile stays.
 local function edit_file(file, path, value)
-  local text, err = fs.read(file)
-  if not text then return nil, err end
-  local there = assert(yaml.decode(text, { filename = file }))
-  for _, key in ipairs(path) do there = type(there) == "table" and there[key] or nil end
-  if value ~= nil and there ~= nil and there ~= yaml.null then return true end
-  local changed
+  local text, there = look(file, path)
+  if value ~= nil and there ~= nil then return true end
+  local changed, err
   if value ~= nil then
     changed, err = yaml.edit(text, path, value, { filename = file })
   else
@@ -195,11 +236,41 @@ local function edit_file(file, path, value)
   return fs.write(file, changed)
 end
 
---- The value that the manifest's file has at a path now.
-local function value_in_file(file, path)
-  local value = assert(yaml.decode(assert(fs.read(file)), { filename = file }))
-  for _, key in ipairs(path) do value = type(value) == "table" and value[key] or nil end
-  return value
+--- Replaces a value in a manifest's file when it is the expected one.
+---@return true? ok
+---@return any there  the value that the file has now; or the error
+local function replace_in_file(file, path, expect, value)
+  local text, there, found = look(file, path)
+  if there ~= expect or not found then return true, there end
+  local changed, err = yaml.edit(text, found, value, { filename = file })
+  if not changed then return nil, err end
+  local ok, write_err = fs.write(file, changed)
+  if not ok then return nil, write_err end
+  return true, value
+end
+
+--- Where the manifest's file lies in a git repository that may be pushed: the repository and the file's path in it; nil
+--- when it is not to be pushed, with why.
+local function repository_of(self)
+  local git = require "ws.git"
+  local m, w = self.manifest, self.w
+  local repository = git.root(fs.dirname(m.path))
+  if not repository then return nil, m.path .. " was written; it is in no git repository" end
+  local remote = git.remote(repository)
+  if not remote then return nil, m.path .. " was written; the repository has no remote to push to" end
+  if w.sandbox and not remote.is_local and not w.options.push then
+    return nil, ("%s was written and not pushed: the sandbox pushes to %s only with --push"):format(m.path, remote.url)
+  end
+  return repository, fs.relative(assert(fs.realpath(m.path)), repository)
+end
+
+--- Commits and pushes a change of the manifest's file on top of what others have pushed. `change` is called with the
+--- file: for copies of the newest upstream file, and at the end, with true, for the checkout.
+local function commit(self, repository, inside, message, change)
+  assert(require "ws.git".commit_push {
+    dir = repository, paths = { self.manifest.path }, message = message, attempts = 10,
+    apply = function(root) return change(fs.join(root, inside), root == repository) end,
+  })
 end
 
 --- Writes one value of the manifest (nil removes it), and when it lies in a git repository commits and pushes it.
@@ -210,27 +281,49 @@ end
 ---@param message string  of the commit
 ---@return any value  what stands there now: another one when somebody else set it first
 function Platform:write_manifest(path, value, message)
-  local git = require "ws.git"
   local manifest = require "lib.manifest"
-  local m, w = self.manifest, self.w
-  local repository = git.root(fs.dirname(m.path))
-  local remote = repository and git.remote(repository)
-  local pushable = remote and (not w.sandbox or remote.is_local or w.options.push)
-  if pushable then
-    local inside = fs.relative(assert(fs.realpath(m.path)), repository)
-    assert(git.commit_push {
-      dir = repository, paths = { m.path }, message = message, attempts = 10,
-      apply = function(root) return edit_file(fs.join(root, inside), path, value) end,
-    })
-    if value ~= nil then value = value_in_file(m.path, path) end
+  local m = self.manifest
+  local repository, inside = repository_of(self)
+  if repository then
+    local wanted = value
+    commit(self, repository, inside, message, function(file, is_checkout)
+      local ok, err = edit_file(file, path, wanted)
+      if ok and value ~= nil and not is_checkout then wanted = select(2, look(file, path)) end
+      return ok, err
+    end)
+    if value ~= nil then value = select(2, look(m.path, path)) end
   end
   if value == nil then assert(manifest.unset(m, path)) else assert(manifest.set(m, path, value)) end
-  if not pushable then
-    w:note(not repository and ("%s was written; it is in no git repository"):format(m.path)
-      or not remote and ("%s was written; the repository has no remote to push to"):format(m.path)
-      or ("%s was written and not pushed: the sandbox pushes to %s only with --push"):format(m.path, remote.url))
-  end
+  if not repository then self.w:note(inside) end
   return value
+end
+
+--- Replaces one value of the manifest when it is the expected one, also in the newest file upstream: what somebody else
+--- has set there meanwhile stays. Commits and pushes as `write_manifest` does.
+---@param path (string|{ name: string })[]  { name = N }: the entry of that name in a list
+---@param expect any
+---@param value any
+---@param message string  of the commit
+---@return any value  what stands there now, upstream where there is one; nil: the entry is gone
+function Platform:replace_in_manifest(path, expect, value, message)
+  local m, there = self.manifest, nil
+  local repository, inside = repository_of(self)
+  local function replace(file, is_checkout)
+    if is_checkout and there ~= value then return true end -- it was left alone upstream, so it is here
+    local ok, result = replace_in_file(file, path, expect, value)
+    if not ok then return nil, result end
+    if not is_checkout then there = result end
+    return true
+  end
+  if repository then
+    commit(self, repository, inside, message, replace)
+  else
+    assert(replace(m.path, false))
+    if there == value then self.w:note(inside) end
+  end
+  local _, here, found = look(m.path, path)
+  if here == value then assert(require "lib.manifest".set(m, found, value)) end -- the table, as the file is already
+  return there
 end
 
 --- Raises what a failed look at something gave, unless it is only missing.
