@@ -318,7 +318,8 @@ local static_file = s.record { fields = {
   { "target", text("file", { doc = "Name in the bucket; of a folder, what goes before its files' names.",
     otherwise = "the file's name; of a folder nothing" }) },
   { "content-type", s.string { doc = "Content type.", otherwise = "by the file's ending" } },
-  { "cache-control", s.string { doc = "How long browsers and the CDN keep it.", otherwise = "Cloud Storage's" } },
+  { "cache-control", s.string { doc = "How long browsers and the CDN keep it.",
+    otherwise = "for ever when the name carries a hash (app.3f2a1c.js), not at all for pages, else an hour" } },
   { "delete", s.boolean { doc = "Of a folder: remove what is gone from it.", otherwise = "false" } },
 } }
 
