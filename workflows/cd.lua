@@ -24,7 +24,7 @@ return ws.workflow {
     { "tolerate-restarts", type = "integer", value = "N", doc = "of a container; default: the manifest's, 2" },
     { "static", default = true, doc = "bring the static files up to date (--no-static: leave them)" },
     { "watch", doc = "follow the registry and deploy the newest version that the policy allows" },
-    { "policy", type = "string", value = "RANGE", doc = "with --watch: ^1.4, ~1.4.2, glob:1.4.*, regexp:^1\\..*$" },
+    { "policy", type = "string", value = "RANGE", doc = "with --watch: ^1.4, patch, minor, major, all, glob:1.4.*" },
     { "once", doc = "with --watch: look once, for cron" },
     { "interval", type = "duration", value = "TIME", doc = "with --watch: between two looks; default 1m" },
     { "approve", doc = "with --watch: ask before each deployment" },

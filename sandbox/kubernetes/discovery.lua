@@ -11,11 +11,13 @@ local SUBRESOURCE_KINDS = {
   scale = { "Scale", "autoscaling", "v1" }, eviction = { "Eviction", "policy", "v1" },
     binding = { "Binding", "", "v1" },
   token = { "TokenRequest", "authentication.k8s.io", "v1" }, log = nil, exec = { "PodExecOptions", "", "v1" },
+  proxy = { "ServiceProxyOptions", "", "v1" },
   attach = { "PodAttachOptions", "", "v1" }, portforward = { "PodPortForwardOptions", "", "v1" },
 }
 
 local SUBRESOURCE_VERBS = {
   log = { "get" }, exec = { "create", "get" }, attach = { "create", "get" }, portforward = { "create", "get" },
+  proxy = { "create", "delete", "get", "patch", "update" },
   eviction = { "create" }, binding = { "create" }, token = { "create" }, finalize = { "update" },
 }
 local PART_VERBS = { "get", "patch", "update" }

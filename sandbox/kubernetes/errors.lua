@@ -13,7 +13,7 @@ Failure.__tostring = function(self) return self.body.message end
 local CODES = {
   BadRequest = 400, Unauthorized = 401, Forbidden = 403, NotFound = 404, MethodNotAllowed = 405, AlreadyExists = 409,
   Conflict = 409, Expired = 410, UnsupportedMediaType = 415, Invalid = 422, InternalError = 500, NotAcceptable = 406,
-  TooManyRequests = 429, RequestEntityTooLarge = 413,
+  TooManyRequests = 429, RequestEntityTooLarge = 413, ServiceUnavailable = 503,
 }
 
 --- Raises a Status.

@@ -37,7 +37,7 @@ v1
   resourcequotas           ResourceQuota          n quota -  status
   secrets                  Secret                 n -    -   -
   serviceaccounts          ServiceAccount         n sa   -   token
-  services                 Service                n svc  all status
+  services                 Service                n svc  all status,proxy
 apps/v1
   controllerrevisions      ControllerRevision     n -    -   -
   daemonsets               DaemonSet              n ds   all status

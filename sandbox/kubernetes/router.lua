@@ -91,7 +91,8 @@ local function resource_request(api, req, steps, user)
     "the server does not allow this method on the requested resource") end
   local ctx = {
     resource = resource, version = target.version, namespace = target.namespace, name = target.name,
-    subresource = target.subresource, manager = request.manager(req, target, api:now()), user = user,
+    subresource = target.subresource, rest = target.rest,
+    manager = request.manager(req, target, api:now()), user = user,
     dry_run = req.query.dryRun == "All",
   }
   if resource.namespaced and ctx.name and not ctx.namespace then return not_found() end

@@ -104,6 +104,10 @@ local function token(api, req, ctx)
   return require "sandbox.kubernetes.reviews".token_request(api, req, account)
 end
 
+local function proxy(api, req, ctx)
+  return require "sandbox.kubernetes.proxy".service(api, req, ctx, ctx.rest)
+end
+
 local function no_shell()
   errors.bad_request("the cluster simulates its workloads: there is no container to connect to")
 end
@@ -119,7 +123,7 @@ end
 
 local HANDLERS = {
   scale = scale, log = log, eviction = eviction, binding = binding, token = token, exec = no_shell, attach = no_shell,
-  portforward = no_shell,
+  portforward = no_shell, proxy = proxy,
 }
 
 --- Answers a request for a subresource, or nil when the resource has no such one.

@@ -190,8 +190,9 @@ function M.keep(p, opts)
     return true
   end)
   if not done then self:miss("not everything was kept", problem) end
-  local lines = { ("%s %s: %s"):format(opts.release, opts.version, secret.redact(tostring(opts.err.message))),
-    opts.err.detail and secret.redact(tostring(opts.err.detail)) or nil, "kept at " .. time.rfc3339() }
+  local lines = { ("%s %s: %s"):format(opts.release, opts.version, secret.redact(tostring(opts.err.message))) }
+  if opts.err.detail then lines[2] = secret.redact(tostring(opts.err.detail)) end
+  lines[#lines + 1] = "kept at " .. time.rfc3339()
   for _, text in ipairs(self.problems) do lines[#lines + 1] = "missing: " .. text end
   self:write("summary.txt", table.concat(lines, "\n") .. "\n")
   return self.dir

@@ -9,6 +9,9 @@ local fs = require "ws.fs"
 local gcs = require "ws.gcs"
 local json = require "ws.json"
 local project = require "ws.project"
+local registry = require "ws.registry"
+local secret = require "ws.secret"
+local task = require "ws.task"
 local ws = require "ws"
 local yaml = require "ws.yaml"
 
@@ -49,7 +52,12 @@ function M.repository(m, app)
   return ("%s/%s"):format(m["images-registry"] or "eu.gcr.io/" .. m["gcp-project"], M.program(app))
 end
 
-local function chart_url(m, app, version)
+--- Where the chart of a version is published.
+---@param m table  manifest
+---@param app table
+---@param version string
+---@return string url
+function M.chart_url(m, app, version)
   local chart = M.chart_name(app)
   return ("gs://%s/%s/%s/%s-%s.tgz"):format(m["charts-bucket"], chart, version, chart, version)
 end
@@ -60,6 +68,14 @@ end
 
 local function refuse(message, hint)
   ws.fail(message, { kind = "invalid", hint = hint })
+end
+
+--- Whether the manifest names an image of its own: what was published of one has no part in it.
+---@param app table
+---@return boolean
+function M.names_image(app)
+  local own = (app.values or {}).image or {}
+  return own.repository ~= nil or own.tag ~= nil or own.digest ~= nil
 end
 
 local function is_digest(text)
@@ -100,7 +116,7 @@ end
 --- The chart's own file, to see that the package is a chart and the one that was asked for.
 local function check_package(file, url, app, version)
   local dir <close> = setmetatable({ path = assert(fs.temp_dir { prefix = "wsrun-chart-" }) }, { __close = function(d)
-    require "ws.task".shield(fs.remove, d.path, { recursive = true, missing_ok = true })
+    task.shield(fs.remove, d.path, { recursive = true, missing_ok = true })
   end })
   local ok, err = archive.extract({ file = file }, dir.path, { max_bytes = MOST })
   local name, problem = M.chart_name(app), err and err.message
@@ -135,14 +151,14 @@ end
 --- The chart's package in this project's cache, whose names are digests: what is there was checked, and is checked
 --- again, since disks err as well.
 local function fetch_chart(p, app, version, wanted)
-  local url = chart_url(p.manifest, app, version)
+  local url = M.chart_url(p.manifest, app, version)
   local folder = project.state_dir() .. "/charts/sha256"
   assert(fs.mkdir(folder, { parents = true }))
   local file = wanted and cached(folder, wanted)
   if file and fs.exists(file) and digest_of(file) == wanted then return file, wanted, url end
   local part = ("%s/.part-%s"):format(folder, crypto.random_hex(8))
   local _ <close> = setmetatable({}, { __close = function()
-    require "ws.task".shield(fs.remove, part, { missing_ok = true })
+    task.shield(fs.remove, part, { missing_ok = true })
   end })
   local got, err = gcs.get(url, { file = part })
   if not got then
@@ -160,6 +176,25 @@ local function fetch_chart(p, app, version, wanted)
   return file, digest, url
 end
 
+--- The image as the registry has it: { digest }, without one when this account may not ask; nil when it is not there.
+--- Anything else that goes wrong is raised: an image must not be named otherwise because the registry is out of order.
+local function find_image(p, app, image)
+  if M.names_image(app) then return {} end
+  local ref = image.repository .. (image.digest and "@" .. image.digest or ":" .. image.tag)
+  local found, err = registry.resolve(ref)
+  if found then return { digest = found.digest } end
+  if err.kind == "not_found" then return nil end
+  if err.kind ~= "denied" and err.kind ~= "unauthenticated" then error(err, 0) end
+  p.w:note(("%s cannot be looked up: %s"):format(ref, secret.redact(err.message)))
+  return { digest = image.digest }
+end
+
+local function refuse_image(image)
+  ws.fail(("%s:%s%s is not in the registry"):format(image.repository, image.tag,
+    image.digest and " (" .. image.digest .. ")" or ""), { kind = "not_found",
+    hint = "nothing was deployed; it was never pushed, or deleted: publish the version with wsrun workflows/ci.lua" })
+end
+
 --- What was published of a version, fetched and checked. Raises when it is not there or not what was published.
 ---@async
 ---@param p Platform
@@ -168,11 +203,17 @@ end
 ---@return Publication
 function M.fetch(p, app, version)
   local said = read_artifacts(p.manifest, app, version)
-  local file, digest, url = fetch_chart(p, app, version, said and said.chart.digest)
   local image = { repository = M.repository(p.manifest, app), tag = version }
   if said and said.image then
     image = { repository = said.image.repository, tag = said.image.tag or version, digest = said.image.digest }
   end
+  local file, digest, url, where
+  local ok, err = task.all {
+    function() file, digest, url = fetch_chart(p, app, version, said and said.chart.digest) end,
+    function() where = find_image(p, app, image) end,
+  }
+  if not ok then error(err, 0) end
+  if where then image.digest = where.digest else refuse_image(image) end
   return { version = version, chart = file, digest = digest, url = url, verified = said ~= nil, image = image,
     commit = said and said.commit }
 end

@@ -54,9 +54,8 @@ end
 local function values_of(p, app, published)
   local outputs = p:read_outputs("kubernetes")
   local image = { repository = published.image.repository, tag = published.image.tag, digest = published.image.digest }
-  local own = (app.values or {}).image or {}
   -- The digest decides in the chart: it must not win over an image that the manifest names.
-  if own.repository or own.tag then image.digest = nil end
+  if publication.names_image(app) then image.digest = nil end
   local base = {
     image = image, platform = p.name,
     service = { nodePort = outputs.node_port },
@@ -207,8 +206,11 @@ local function fail(p, app, plan, err)
   if not interrupted then
     p.w:note(text)
     p.w:progress("keeping logs, events and manifests")
-    kept = evidence.keep(p, { release = app.name, namespace = app.namespace or "default", version = plan.version,
-      err = err, manifest = failed_manifest(p, app, plan) })
+    local ok, dir = pcall(function()
+      return evidence.keep(p, { release = app.name, namespace = app.namespace or "default", version = plan.version,
+        err = err, manifest = failed_manifest(p, app, plan) })
+    end)
+    if ok then kept = dir else p.w:note("not everything could be kept: " .. secret.redact(tostring(dir))) end
   end
   local done, problem = take_back(p, app, plan, not interrupted)
   local outcome = done
