@@ -56,7 +56,7 @@ return ws.workflow {
         end)
       end,
       function()
-        files = args.static and w:step("static-files", function() return static.compare(p) end)
+        files = args.static and w:step("static-files", function() return delivery.compare(p) end)
       end,
     }
     if files then w:step("assets", function() static.upload_hashed(p, files) end) end

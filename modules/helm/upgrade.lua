@@ -290,6 +290,24 @@ function M.recover(opts)
   return { recovered = true, revision = last.revision, status = last.status }
 end
 
+--- The version that a helm says, remembered for as long as its file is the same.
+local function version_of(path)
+  local stat, err = fs.stat(path)
+  if not stat then return nil, err end
+  local file = project.state_dir() .. "/helm/tool.json"
+  local known = json.decode(fs.read(file) or "")
+  local key = ("%s %d %s"):format(path, stat.size, stat.mtime)
+  if type(known) == "table" and known.key == key and type(known.version) == "string" then return known.version end
+  local text
+  text, err = command.run({ "version", "--template", "{{.Version}}" }, { timeout = 60 })
+  if not text then return nil, err end
+  text = text:match("%S*")
+  if fs.mkdir(fs.dirname(file), { parents = true }) then
+    fs.write(file, json.encode { key = key, version = text }, { durable = false })
+  end
+  return text
+end
+
 --- Whether helm itself is too old or missing.
 ---@return { path: string, version: string, major: integer }? tool
 ---@return ws.Error? err
@@ -301,9 +319,8 @@ function M.find()
   end
   if M.tool and M.tool.path == path then return M.tool end
   local text
-  text, err = command.run({ "version", "--template", "{{.Version}}" }, { timeout = 60 })
+  text, err = version_of(path)
   if not text then return nil, err end
-  text = text:match("%S*")
   local major, minor = text:match("v?(%d+)%.(%d+)")
   major, minor = math.tointeger(tonumber(major)), math.tointeger(tonumber(minor))
   if not major or major < 3 or (major == 3 and minor < 8) then

@@ -21,7 +21,8 @@ return function(test)
   test("a file keeps its name or gets the target's", function(t)
     local dir = folder(t)
     t:eq(static.expand({ source = "app/index.html" }, dir .. "/index.html"), {
-      { path = dir .. "/index.html", target = "index.html", content_type = "text/html; charset=utf-8" },
+      { path = dir .. "/index.html", target = "index.html", content_type = "text/html; charset=utf-8",
+        cache_control = "no-cache" },
     })
     local entry = { source = "img/box.svg", target = "image.svg", ["cache-control"] = "no-cache" }
     t:eq(static.expand(entry, dir .. "/img/box.svg"), { {

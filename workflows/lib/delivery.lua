@@ -3,6 +3,7 @@ local errors = require "ws.error"
 local nearest = require "ws.nearest"
 local release = require "lib.release"
 local semver = require "ws.semver"
+local static = require "lib.static"
 
 local M = {}
 
@@ -87,6 +88,17 @@ function M.examine(p, app, version, options)
   local what = plan.action == "unchanged" and "nothing to do" or plan.action .. " " .. version
   p.w:summary(("%s: %s"):format(what, plan.why))
   return plan
+end
+
+--- What the static files' bucket lacks, said.
+---@async
+---@param p Platform
+---@return StaticPlan
+function M.compare(p)
+  local files = static.compare(p)
+  p.w:summary(#files.files + #files.stale == 0 and ("%d, no change"):format(files.total)
+    or ("%d, %d to upload, %d to remove"):format(files.total, #files.files, #files.stale))
+  return files
 end
 
 --- Carries a plan out, and says what came of it.

@@ -204,8 +204,7 @@ local function fail(p, app, plan, err)
   local interrupted = p.w.interrupted or err.kind == "cancelled"
   local text, kept = ("%s %s: %s"):format(app.name, plan.version, secret.redact(tostring(err.message))), nil
   if not interrupted then
-    p.w:note(text)
-    p.w:progress("keeping logs, events and manifests")
+    p.w:progress("it failed: keeping logs, events and manifests")
     local ok, dir = pcall(function()
       return evidence.keep(p, { release = app.name, namespace = app.namespace or "default", version = plan.version,
         err = err, manifest = failed_manifest(p, app, plan) })
@@ -217,7 +216,7 @@ local function fail(p, app, plan, err)
     or ("and it could not be taken back: %s"):format(secret.redact(tostring(problem.message)))
   p.w:note(("%s: %s%s"):format(app.name, outcome, kept and "; what was seen is in " .. kept or ""))
   error(errors.new {
-    kind = interrupted and "interrupted" or err.kind == "timeout" and "timeout" or "failed", op = err.op, cause = err,
+    kind = interrupted and "interrupted" or err.kind == "timeout" and "timeout" or "failed", cause = err,
     message = text, detail = err.detail, retryable = false,
     hint = outcome .. (kept and "\nwhat was seen is in " .. kept or "")
       .. (not done and ("\nby hand: helm rollback %s %s --namespace %s"):format(app.name,
@@ -243,10 +242,10 @@ local function limits(app, opts)
 end
 
 --- Runs a helm that changes the release, and the smoke check after it; a failure is taken back and raised.
-local function change(p, app, plan, opts, what, run)
+local function change(p, app, plan, opts, run)
   local undo <close> = guard(p, app, plan)
   local deadline, tolerated = limits(app, opts)
-  local ok, err = supervise.run(p, { what = what, release = app.name, namespace = app.namespace or "default",
+  local ok, err = supervise.run(p, { release = app.name, namespace = app.namespace or "default",
     revision = (plan.last and plan.last.revision or 0) + 1, deadline = deadline, tolerate_restarts = tolerated }, run)
   if ok and p.w.interrupted then
     ok, err = nil, errors.new { kind = "interrupted", message = "the run was interrupted" }
@@ -268,7 +267,7 @@ end
 ---@param opts? ReleaseOptions
 function M.carry_out(p, app, plan, opts)
   if plan.action == "unchanged" then return end
-  change(p, app, plan, opts or {}, "helm " .. plan.action, function(on_event, timeout)
+  change(p, app, plan, opts or {}, function(on_event, timeout)
     return helm.install_or_upgrade(handle(p, app, {
       chart = plan.publication.chart, values = plan.values, wait = true, timeout = timeout, create_namespace = true,
       kubeconfig = p.kubeconfig, log = p.w:log_file(), on_event = on_event, labels = { [LABEL] = p.w.id },
@@ -345,7 +344,7 @@ function M.rollback(p, app, version, opts)
   p.w:progress(("%s serves as revision %d; going back to revision %d, %s"):format(tostring(good.version),
     good.revision, target.revision, tostring(target.version)))
   local plan = { version = target.version, last = last, good = good, check = verify.load(p, app) }
-  change(p, app, plan, opts or {}, "helm rollback", function(on_event, timeout)
+  change(p, app, plan, opts or {}, function(on_event, timeout)
     return helm.rollback(handle(p, app, { revision = target.revision, wait = true, timeout = timeout,
       kubeconfig = p.kubeconfig, log = p.w:log_file(), on_event = on_event }))
   end)

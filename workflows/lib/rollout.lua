@@ -256,10 +256,21 @@ function Rollout:see(kind, what, object)
     self.sets[object.metadata.uid] = present
     for _, pod in pairs(self.pods) do self:look_at(pod) end -- pods may have come before their set
   elseif self.members and self.members[kind .. "/" .. name] then
+    local known = self.workloads[kind .. "/" .. name]
+    if present and known and known.metadata.uid == object.metadata.uid
+      and (object.metadata.generation or 0) < (known.metadata.generation or 0) then
+      return -- a watch that is behind a list
+    end
     self.workloads[kind .. "/" .. name] = present
     for _, pod in pairs(self.pods) do self:look_at(pod) end
   end
   if #self.early > 0 then self:settle_events() end
+end
+
+--- What a container waits for, for people: a kubelet says the image twice.
+local function waits_for(why)
+  local message = tostring(why.message or ""):gsub('^Back%-off pulling image "[^"]*": ', "")
+  return tostring(why.reason or "not ready") .. (message ~= "" and ": " .. message or "")
 end
 
 local function failure(message, detail)
@@ -289,7 +300,7 @@ function Rollout:judge_container(pod, status)
   local message = tostring(why.message or "")
   local grace = is_hopeless(message) and steady(why.reason) == "ErrImagePull" and 0 or GRACE[why.reason] or 0
   if self.now() - wait.at >= grace then
-    return failure(("%s: %s%s"):format(where, tostring(why.reason), message ~= "" and ": " .. message or ""))
+    return failure(("%s: %s"):format(where, waits_for(why)))
   end
 end
 
@@ -352,13 +363,26 @@ function Rollout:verdict()
   end
 end
 
-local function numbers(kind, workload)
+--- How many pods of a deployment's newest set are ready.
+local function ready_of_newest(self, deployment)
+  for _, set in pairs(self.sets) do
+    local parent = controller(set)
+    if parent and parent.uid == deployment.metadata.uid and annotation(set, REVISION) == annotation(deployment, REVISION)
+    then
+      return (set.status or {}).readyReplicas or 0
+    end
+  end
+  return 0
+end
+
+local function numbers(self, kind, workload)
   local status, spec = workload.status or {}, workload.spec or {}
   if kind == "DaemonSet" then
     return math.min(status.updatedNumberScheduled or 0, status.numberAvailable or 0), status.desiredNumberScheduled or 0
   end
   local wanted = spec.replicas or 1
   if not is_observed(workload) then return 0, wanted end
+  if kind == "Deployment" then return math.min(ready_of_newest(self, workload), wanted), wanted end
   local old = (status.replicas or 0) - (status.updatedReplicas or 0)
   return math.max(0, math.min(status.updatedReplicas or 0, (status.readyReplicas or 0) - old)), wanted
 end
@@ -373,8 +397,7 @@ function Rollout:reasons()
       local why = not status.ready and ((status.state or {}).waiting or (status.state or {}).terminated)
       if why and why.reason ~= "Completed" then
         said = true
-        lines[#lines + 1] = ("pod %s, container %s: %s%s"):format(name, status.name, why.reason or "not ready",
-          why.message and ": " .. why.message or "")
+        lines[#lines + 1] = ("pod %s, container %s: %s"):format(name, status.name, waits_for(why))
       end
     end
     for _, condition in ipairs(not said and self:counts(pod) and (pod.status or {}).conditions or {}) do
@@ -396,7 +419,7 @@ function Rollout:ready()
   local ready, wanted, parts = 0, 0, {}
   for _, key in ipairs(sorted(self.workloads)) do
     local kind, name = key:match("^([^/]+)/(.+)$")
-    local r, n = numbers(kind, self.workloads[key])
+    local r, n = numbers(self, kind, self.workloads[key])
     ready, wanted = ready + r, wanted + n
     parts[#parts + 1] = ("%s %d/%d"):format(name, r, n)
   end

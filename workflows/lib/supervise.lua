@@ -57,6 +57,21 @@ local function await_record(self)
   end
 end
 
+--- Everything is in the cluster as the revision wants it: from what the workloads are now, not from what a watch has
+--- brought so far, their pods are judged.
+local function applied(self)
+  while not self.rollout.members do task.sleep(RECORD_PAUSE) end
+  for _, kind in ipairs(self.rollout:kinds()) do
+    repeat
+      local found = self.api:list { api_version = KINDS[kind], kind = kind, namespace = self.namespace }
+      if not found then task.sleep(LOOK) end
+      for _, object in ipairs(found and found.items or {}) do self.rollout:see(kind, "MODIFIED", object) end
+    until found
+  end
+  self.rollout.applied = true
+  self.heard:push(true)
+end
+
 local function watch(self)
   local found, err = await_record(self)
   if not found then
@@ -105,13 +120,14 @@ end
 
 --- The error of a change that was given up.
 local function given_up(self, verdict)
-  return errors.new { kind = "failed", op = self.what, message = verdict.message,
-    detail = verdict.detail or self.rollout:reasons() }
+  local reasons = self.rollout:reasons()
+  if reasons == verdict.message then reasons = nil end -- said already
+  return errors.new { kind = "failed", message = verdict.message, detail = verdict.detail or reasons }
 end
 
 local function too_late(self)
   local _, wanted, text = self.rollout:ready()
-  return errors.new { kind = "timeout", op = self.what, retryable = false, detail = self.rollout:reasons(),
+  return errors.new { kind = "timeout", retryable = false, detail = self.rollout:reasons(),
     message = ("not ready within %d s%s"):format(self.deadline, wanted > 0 and ": " .. text .. " ready" or "") }
 end
 
@@ -145,13 +161,13 @@ end
 --- Runs a change of a release under watch.
 ---@async
 ---@param p Platform
----@param opts { what: string, release: string, namespace: string, revision: integer, deadline: number,
+---@param opts { release: string, namespace: string, revision: integer, deadline: number,
 ---  tolerate_restarts: integer }  revision: the one that the change makes; deadline in seconds
 ---@param change fun(on_event: fun(event: table), timeout: number): any, ws.Error?  the helm; timeout: what to tell it
 ---@return any? result  of `change`
 ---@return ws.Error? err  what `change` gave; kind `failed`: given up early; `timeout`: not ready by the deadline
 function M.run(p, opts, change)
-  local self = setmetatable({ w = p.w, api = p.api, what = opts.what, release = opts.release,
+  local self = setmetatable({ w = p.w, api = p.api, release = opts.release,
     namespace = opts.namespace, revision = opts.revision, deadline = opts.deadline, heard = task.queue(), tasks = {},
     logs = 0 }, Supervision)
   self.rollout = rollout.new { release = opts.release, tolerate_restarts = opts.tolerate_restarts,
@@ -162,7 +178,7 @@ function M.run(p, opts, change)
   local changing = task.spawn(function()
     local _ <close> = setmetatable({}, { __close = function() self.heard:push(true) end })
     return change(function(event)
-      if event.applied then self.rollout.applied = true end
+      if event.applied then self:spawn(applied, self) end
       if event.text and not self.shown then self.w:progress(event.text) end
       self.heard:push(true)
     end, opts.deadline + MARGIN)
