@@ -68,6 +68,26 @@ return function(test)
     t:eq({ seen[1].path, seen[1].query.labelSelector, seen[3].query.continue }, { "/api/v1/pods", "a=b", "next2" })
   end)
 
+  test("a list of metadata asks for nothing else", function(t)
+    local api, seen = serve(t, function() return reply(200, { metadata = {}, items = {} }) end)
+    t:ok(api:list { api_version = "v1", kind = "Pod", metadata = true })
+    t:has(seen[1].headers.accept, "as=PartialObjectMetadataList")
+    t:ok(api:list { api_version = "v1", kind = "Pod" })
+    t:eq(seen[2].headers.accept, "application/json")
+  end)
+
+  test("a service is asked through the API server, and any answer is one", function(t)
+    local api, seen = serve(t, function(n) return { status = n == 1 and 200 or 503, body = "said" } end)
+    local answer = t:ok(api:ask({ name = "web", namespace = "blue", port = "http" }, "/a/b?c=d"))
+    t:eq({ answer.status, answer.body, seen[1].method, seen[1].path }, { 200, "said", "GET",
+      "/api/v1/namespaces/blue/services/web%3Ahttp/proxy/a/b" })
+    t:eq(seen[1].headers.authorization, "Bearer token-0123")
+    t:eq(t:ok(api:ask({ name = "web", port = 443, scheme = "https" }, "healthz")).status, 503)
+    t:eq(seen[2].path, "/api/v1/namespaces/default/services/https%3Aweb%3A443/proxy/healthz")
+    t:eq(#seen, 2, "nothing is tried twice")
+    t:err("connection", k8s.client { server = "http://127.0.0.1:1" }:ask({ name = "web" }, "/"))
+  end)
+
   test("refusals have their kinds", function(t)
     for status, kind in pairs { [401] = "unauthenticated", [403] = "denied", [404] = "not_found", [409] = "conflict",
       [422] = "invalid" } do

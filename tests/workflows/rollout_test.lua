@@ -23,7 +23,8 @@ local function deployment(more)
 end
 
 local function set(uid, revision)
-  return { status = { readyReplicas = 1 }, metadata = { name = "web-" .. uid, uid = uid, ownerReferences = owned_by("Deployment", "web", "d"),
+  return { status = { readyReplicas = 1 },
+    metadata = { name = "web-" .. uid, uid = uid, ownerReferences = owned_by("Deployment", "web", "d"),
     annotations = { ["deployment.kubernetes.io/revision"] = revision } } }
 end
 

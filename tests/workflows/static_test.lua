@@ -43,6 +43,26 @@ return function(test)
     t:eq(static.expand({ source = "x" }, t:tmpdir() .. "/x"), nil)
   end)
 
+  test("names with a hash of the content come first and are kept for ever, pages are asked for anew", function(t)
+    for name, hashed in pairs {
+      ["app.3f2a1c.js"] = true, ["css/app-3f2a1c9b.css"] = true, ["chunk-QX3ZK2PA.js"] = true, ["app.js"] = false,
+      ["photo-20240101.jpg"] = false, ["app.decade.js"] = false, ["jquery-3.7.1.js"] = false, ["v1.2.3/app.js"] = false,
+      ["report-final24.pdf"] = false, ["3f2a1c.js"] = false,
+    } do t:eq(static.is_hashed(name), hashed, name) end
+    local dir = t:tmpdir()
+    for _, name in ipairs { "a.txt", "index.html", "z.3f2a1c.js", "LOGO.PNG" } do
+      assert(fs.write(dir .. "/" .. name, name))
+    end
+    local files = static.expand({ source = "x" }, dir)
+    t:eq(targets(files), { "z.3f2a1c.js", "LOGO.PNG", "a.txt", "index.html" })
+    local headers = {}
+    for i, file in ipairs(files) do headers[i] = file.cache_control or "-" end
+    t:eq(headers, { "public, max-age=31536000, immutable", "-", "-", "no-cache" })
+    t:eq({ files[1].content_type, files[2].content_type }, { "text/javascript; charset=utf-8", "image/png" })
+    t:eq(static.expand({ source = "x", ["cache-control"] = "no-store" }, dir .. "/z.3f2a1c.js")[1].cache_control,
+      "no-store")
+  end)
+
   test("only what is below the target and in no entry is stale", function(t)
     local names = { "a.css", "old.css", "v1/a.css", "v1/old.css", "v10/b" }
     t:eq(static.stale(names, { target = "v1" }, { ["v1/a.css"] = true }), { "v1/old.css" })

@@ -42,10 +42,12 @@ local function handle(p, app, more)
   return options
 end
 
---- An error of the cluster with what people forget most.
-local function explain(err)
-  if errors.is(err) and (err.kind == "connection" or err.kind == "timeout") then
-    err.hint = err.hint or "is this machine's address in the manifest's ips_whitelist?"
+--- An error of talking to the cluster, with what people forget most.
+local function explain(p, err)
+  if errors.is(err) and (err.kind == "connection" or err.kind == "timeout") and not err.of_cluster then
+    err.of_cluster = true
+    err.message = ("lp-cluster-%s cannot be reached: %s"):format(p.name, err.message)
+    err.hint = (err.hint and err.hint .. "\n" or "") .. "is this machine's address in the manifest's ips_whitelist?"
   end
   return err
 end
@@ -70,7 +72,7 @@ local function read_state(p, app)
   local list, err = helm.history(handle(p, app))
   if not list then
     if err.kind == "not_found" then return nil, nil end
-    error(explain(err), 0)
+    error(explain(p, err), 0)
   end
   local good
   for _, status in ipairs { "deployed", "superseded" } do
@@ -80,7 +82,9 @@ local function read_state(p, app)
     if good then break end
   end
   local function whole(revision)
-    return revision and assert(helm.revision(handle(p, app, { revision = revision.revision })))
+    if not revision then return nil end
+    local found, problem = helm.revision(handle(p, app, { revision = revision.revision }))
+    return found or error(explain(p, problem), 0)
   end
   local last = whole(list[#list])
   return last, good and (good.revision == last.revision and last or whole(good))
@@ -92,7 +96,7 @@ local function settle(p, app, last)
   p.w:progress(("revision %d is %s"):format(last.revision, last.status))
   local settled, err = helm.settle(handle(p, app, { exclusive = LABEL, kubeconfig = p.kubeconfig,
     on_event = function(event) p.w:progress(event.text) end }))
-  if err then error(explain(err), 0) end
+  if err then error(explain(p, err), 0) end
   if not settled or settled.revision < last.revision then
     p.w:note(("%s: revision %d was left %s by a run that is gone: removed, and made anew"):format(app.name,
       last.revision, last.status))
@@ -143,14 +147,14 @@ function M.examine(p, app, version, opts)
     function() p:read_outputs("kubernetes") end,
     function() assert(helm.find()) end,
   }
-  if not ok then error(explain(err), 0) end
+  if not ok then error(err, 0) end
   check_order(p, app, plan.good, version, opts)
   plan.last = settle(p, app, plan.last)
   plan.values = values_of(p, app, plan.publication)
   local current
   current, err = helm.is_current(handle(p, app, { chart = plan.publication.chart, values = plan.values,
     last = plan.last }))
-  if err then error(explain(err), 0) end
+  if err then error(explain(p, err), 0) end
   local new = not plan.last or plan.last.status == "uninstalled"
   plan.action = current and "unchanged" or new and "install" or "upgrade"
   plan.why = reason(plan)
@@ -255,7 +259,7 @@ local function change(p, app, plan, opts, run)
     ok, err = verify.run(p, app, plan.check, plan.version)
   end
   undo.settled = true
-  if not ok then task.shield(fail, p, app, plan, explain(err)) end
+  if not ok then task.shield(fail, p, app, plan, err) end
 end
 
 --- Carries a plan out: installs or upgrades, waits until everything is ready, checks. When that fails, the evidence is
@@ -285,7 +289,7 @@ function M.history(p, app)
   local list, err = helm.history(handle(p, app))
   if not list then
     if err.kind == "not_found" then return {} end
-    error(explain(err), 0)
+    error(explain(p, err), 0)
   end
   local whole = assert(task.all((function()
     local functions = {}

@@ -367,8 +367,8 @@ end
 local function ready_of_newest(self, deployment)
   for _, set in pairs(self.sets) do
     local parent = controller(set)
-    if parent and parent.uid == deployment.metadata.uid and annotation(set, REVISION) == annotation(deployment, REVISION)
-    then
+    local is_own = parent ~= nil and parent.uid == deployment.metadata.uid
+    if is_own and annotation(set, REVISION) == annotation(deployment, REVISION) then
       return (set.status or {}).readyReplicas or 0
     end
   end
