@@ -42,6 +42,12 @@ local function push_image(repository, version)
   return descriptor.digest, descriptor.size
 end
 
+--- Pushes an image only.
+---@param version string
+function M.tag(version)
+  push_image(M.REGISTRY .. "/app", version)
+end
+
 --- Publishes a version.
 ---@param version string
 ---@param opts? { dir?: string, image?: string, registry?: string, artifacts?: boolean, chart?: fun(bytes: string):
