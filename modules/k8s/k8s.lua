@@ -171,7 +171,8 @@ function Client:list(ref)
   repeat
     local page, problem = self:request { path = path, query = query, accept = ref.metadata and METADATA or nil }
     if not page then return nil, problem end
-    table.move(page.items or {}, 1, #(page.items or {}), #items + 1, items)
+    local found = page.items ~= json.null and page.items or {} -- a list of metadata may have null for no items
+    table.move(found, 1, #found, #items + 1, items)
     local meta = page.metadata or {}
     query.continue = meta.continue
     if not query.continue or query.continue == "" then
