@@ -83,7 +83,6 @@ function M.of(status)
     -- States and locks may live in another emulator of Cloud Storage; everything else stays in the sandbox.
     GOOGLE_BACKEND_STORAGE_CUSTOM_ENDPOINT = os.getenv "WSRUN_SANDBOX_STATES" or base .. "storage/v1/",
     STORAGE_EMULATOR_HOST = status.endpoint,
-    WSRUN_REGISTRY_ENDPOINT = status.endpoint,
     PUBSUB_EMULATOR_HOST = host,
     GCE_METADATA_HOST = host,
     GCE_METADATA_IP = host,

@@ -29,35 +29,31 @@ end
 ---@param t table
 ---@param s Scratch
 function M.point_at_sandbox(t, s)
-  local endpoint = s:sandbox(t).endpoint
-  M.point(t, { STORAGE_EMULATOR_HOST = endpoint, WSRUN_REGISTRY_ENDPOINT = endpoint, NO_PROXY = "127.0.0.1" })
+  local status = s:sandbox(t)
+  M.point(t, { STORAGE_EMULATOR_HOST = status.endpoint, WSRUN_REGISTRY_ENDPOINT = "http://" .. status.registry })
 end
 
-local function push_image(repository, version)
+local function push_image(repository, version, behaviour)
   local image = packages.image({ { name = "app/VERSION", data = version .. "\n" } },
-    { Entrypoint = { "/app/app" }, Labels = { ["org.opencontainers.image.version"] = version } })
+    { Entrypoint = { "/app/app" }, Labels = { ["org.opencontainers.image.version"] = version,
+      ["dev.wsrun.sandbox.behaviour"] = behaviour } })
   for _, bytes in ipairs { image.layer, image.config } do assert(registry.put_blob(repository, bytes)) end
   local descriptor = assert(registry.put_manifest(("%s:%s"):format(repository, version), image.manifest,
     "application/vnd.oci.image.manifest.v1+json"))
   return descriptor.digest, descriptor.size
 end
 
---- Pushes an image only.
----@param version string
-function M.tag(version)
-  push_image(M.REGISTRY .. "/app", version)
-end
-
 --- Publishes a version.
 ---@param version string
----@param opts? { dir?: string, image?: string, registry?: string, artifacts?: boolean, chart?: fun(bytes: string):
----  string, change?: fun(artifacts: table) }  image: name in the registry, default app; artifacts: false leaves
----  artifacts.json out; chart: what is uploaded instead of the package; change: of artifacts.json
+---@param opts? { dir?: string, image?: string, behaviour?: string, registry?: string, artifacts?: boolean,
+---  chart?: fun(bytes: string): string, change?: fun(artifacts: table) }  image: name in the registry, default app;
+---  behaviour: of its containers in the sandbox; artifacts: false leaves artifacts.json out; chart: what is uploaded
+---  instead of the package; change: of artifacts.json
 ---@return table artifacts
 function M.version(version, opts)
   opts = opts or {}
   local repository = ("%s/%s"):format(opts.registry or M.REGISTRY, opts.image or "app")
-  local digest, size = push_image(repository, version)
+  local digest, size = push_image(repository, version, opts.behaviour)
   local package = assert(packages.chart(opts.dir or "charts/app-chart", version))
   local url = ("gs://%s/app-chart/%s/app-chart-%s.tgz"):format(M.BUCKET, version, version)
   assert(gcs.put(url, opts.chart and opts.chart(package.bytes) or package.bytes))

@@ -12,6 +12,7 @@ local yaml = require "ws.yaml"
 local M = {}
 
 local LOOK = 1          -- seconds between looks when nothing is heard
+local ECHO = 0.5        -- seconds that events and logs of what failed get to come in
 local RECORD_PAUSE = 0.2 -- seconds between looks for the record of the new revision
 local LOG_LINES = 15    -- of a container that ended, shown at once
 local MOST_LOGS = 4     -- containers whose log is shown; the evidence has all
@@ -89,6 +90,7 @@ local function watch(self)
 end
 
 function Supervision:spawn(fn, ...)
+  if self.closing then return end -- a task that is being ended may still come here
   self.tasks[#self.tasks + 1] = task.spawn(fn, ...)
 end
 
@@ -144,16 +146,20 @@ local function await(self, change, started)
       return result, err
     end
     local verdict = self.rollout:verdict()
-    if verdict then return nil, given_up(self, verdict) end
+    if verdict then
+      task.sleep(ECHO)
+      return nil, given_up(self, verdict)
+    end
     if time.monotonic() - started >= self.deadline then return nil, too_late(self) end
   end
 end
 
-local function end_all(tasks)
+local function end_all(self)
   return setmetatable({}, { __close = function()
+    self.closing = true
     task.shield(function()
-      for _, t in ipairs(tasks) do t:cancel() end
-      for _, t in ipairs(tasks) do t:join() end
+      for _, t in ipairs(self.tasks) do t:cancel() end
+      for _, t in ipairs(self.tasks) do t:join() end
     end)
   end })
 end
@@ -184,7 +190,7 @@ function M.run(p, opts, change)
     end, opts.deadline + MARGIN)
   end)
   self.tasks[1] = changing
-  local _ <close> = end_all(self.tasks)
+  local _ <close> = end_all(self)
   self:spawn(watch, self)
   return await(self, changing, started)
 end
