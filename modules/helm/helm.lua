@@ -130,21 +130,23 @@ function M.is_current(opts)
   return upgrade.is_current(opts)
 end
 
---- Waits until nobody is in the middle of an operation on a release, and removes the pending revision of a helm that is
---- proven dead: one of ours whose process is gone, one that has the label `exclusive`, or one that is older than a helm
---- may take.
+--- Waits until nobody is in the middle of an operation on a release, and gives up the pending revision of a helm that
+--- is proven dead: one of ours whose process is gone, one that has the label `exclusive`, or one that is older than a
+--- helm may take.
 ---@async
 ---@param opts { release: string, timeout?: number, exclusive?: string, namespace?: string, kubeconfig?: string,
 ---  api?: ws.k8s.Client, on_event?: fun(event: { text: string }) }  timeout: seconds, default 600
 ---@return table? last  the last revision, as `status`; nil without an error: there is none
 ---@return ws.Error? err  kind `locked`: somebody else works on it
+---@return boolean? given_up  a revision was: the cluster is not what the last one says
 function M.settle(opts)
   check("settle", opts, { release = "string" }, { exclusive = "string" })
   return upgrade.settle(setmetatable({ timeout = opts.timeout or 600 }, { __index = opts }))
 end
 
---- Removes the last revision of a release when it is stuck in the middle of an operation (`pending-…`), so that the
---- next upgrade can begin. What the revision made in the cluster stays. Call it only when no helm works on the release.
+--- Gives up the last revision of a release when it is stuck in the middle of an operation (`pending-…`), so that the
+--- next upgrade can begin: with `api` it is recorded as failed, else its record is removed. What it made in the cluster
+--- stays. Call it only when no helm works on the release.
 ---@async
 ---@param opts { release: string, namespace?: string, kubeconfig?: string }
 ---@return { recovered: boolean, revision?: integer, status?: string }? result

@@ -53,13 +53,8 @@ local function broken(opts, revision, why)
     message = ("the record of release %s, revision %d, cannot be read: %s"):format(opts.release, revision, why) }
 end
 
---- One revision as a whole.
----@async
----@param opts { api: ws.k8s.Client, release: string, namespace?: string }
----@param revision integer
----@return ws.helm.Revision? revision
----@return ws.Error? err  kinds `not_found`, `parse`, ...
-function M.read(opts, revision)
+--- A revision's secret, and what is packed in it.
+local function unpack_record(opts, revision)
   local secret, err = opts.api:get(reference(opts, revision))
   if not secret then return nil, err end
   local data = crypto.base64_decode((secret.data or {}).release or "")
@@ -73,6 +68,18 @@ function M.read(opts, revision)
   local record
   record, err = json.decode(text)
   if type(record) ~= "table" then return broken(opts, revision, err and err.message or "no map") end
+  return secret, record
+end
+
+--- One revision as a whole.
+---@async
+---@param opts { api: ws.k8s.Client, release: string, namespace?: string }
+---@param revision integer
+---@return ws.helm.Revision? revision
+---@return ws.Error? err  kinds `not_found`, `parse`, ...
+function M.read(opts, revision)
+  local secret, record = unpack_record(opts, revision)
+  if not secret then return nil, record end
   local info, chart, hooks = record.info or {}, (record.chart or {}).metadata or {}, {}
   for i, hook in ipairs(type(record.hooks) == "table" and record.hooks or {}) do
     hooks[i] = { name = hook.name, kind = hook.kind }
@@ -93,15 +100,24 @@ function M.last(opts)
   return M.read(opts, list[#list].revision)
 end
 
---- Removes the record of a revision. What it made in the cluster stays.
+--- Records a pending revision as failed, as its helm would have done when it had been asked to stop. The next upgrade
+--- can begin then, and nobody takes the release for what the revision before it made.
 ---@async
 ---@param opts { api: ws.k8s.Client, release: string, namespace?: string }
 ---@param revision integer
 ---@return true? ok
 ---@return ws.Error? err
-function M.forget(opts, revision)
-  local ok, err = opts.api:delete(reference(opts, revision))
-  if not ok and err.kind ~= "not_found" then return nil, err end
+function M.give_up(opts, revision)
+  local secret, record = unpack_record(opts, revision)
+  if not secret then return nil, record end
+  record.info = record.info or json.object()
+  record.info.status, record.info.description = "failed", "its helm ended before it was done"
+  local packed = archive.gzip(json.encode(record))
+  local ok, err = opts.api:patch(reference(opts, revision), {
+    metadata = { labels = { status = "failed" }, resourceVersion = secret.metadata.resourceVersion },
+    data = { release = crypto.base64_encode(crypto.base64_encode(packed)) },
+  })
+  if not ok then return nil, err end
   return true
 end
 

@@ -42,9 +42,10 @@ local function cluster(t, ...)
       return reply(200, { metadata = {}, items = items })
     end
     if not secrets[name] then return reply(404, { kind = "Status", reason = "NotFound", message = name }) end
-    if req.method == "DELETE" then
-      secrets[name] = nil
-      return reply(200, { kind = "Status" })
+    if req.method == "PATCH" then
+      local patch = assert(json.decode(req:body()))
+      secrets[name].metadata.labels.status = patch.metadata.labels.status
+      secrets[name].data = patch.data
     end
     return reply(200, secrets[name])
   end })
@@ -86,13 +87,17 @@ return function(test)
     end
   end)
 
-  test("a pending revision is removed when its maker held the lock that the caller holds", function(t)
+  test("a pending revision has failed when its maker held the lock that the caller holds", function(t)
     local now = require "ws.time".rfc3339()
     local opts, secrets = cluster(t, record(1, "deployed", { status = "deployed" }), record(2, "pending-upgrade",
       { status = "pending-upgrade", last_deployed = now }, { label = "run-1" }))
-    local last = t:ok(helm.settle(opts { exclusive = "wsrun" }))
-    t:eq({ last.revision, last.status }, { 1, "deployed" })
-    t:eq(secrets["sh.helm.release.v1.web.v2"], nil)
+    local before = t:ok(helm.revision(opts { revision = 2 }))
+    local last, err, given_up = helm.settle(opts { exclusive = "wsrun" })
+    t:eq({ last.revision, last.status, err, given_up }, { 2, "failed", nil, true })
+    t:eq(secrets["sh.helm.release.v1.web.v2"].metadata.labels.status, "failed")
+    t:eq({ last.version, last.manifest, last.hooks }, { before.version, before.manifest, before.hooks })
+    last, err, given_up = helm.settle(opts { exclusive = "wsrun" })
+    t:eq({ last.revision, err, given_up }, { 2, nil, false })
   end)
 
   test("a release is current when its inputs are, also after a rollback to them", function(t)

@@ -91,14 +91,14 @@ local function age(revision)
   return updated and time.now() - updated or 0
 end
 
---- Removes a revision that never came to its end. What it made in the cluster stays and is taken over by the next
---- upgrade; the revision before it is still the deployed one.
+--- Ends a revision that never came to its end: over REST it is recorded as failed, else its record is removed. What it
+--- made in the cluster stays and is taken over by the next upgrade; the revision before it is still the deployed one.
 function M.forget(opts, revision)
   if opts.on_event then
-    opts.on_event { text = ("revision %d is %s and its helm is gone: it is removed"):format(revision.revision,
+    opts.on_event { text = ("revision %d is %s and its helm is gone: it is given up"):format(revision.revision,
       revision.status) }
   end
-  if opts.api then return records.forget(opts, revision.revision) end
+  if opts.api then return records.give_up(opts, revision.revision) end
   return require "ws.kubectl".delete {
     kubeconfig = opts.kubeconfig, namespace = opts.namespace, kind = "secret", env = opts.env,
     name = ("sh.helm.release.v1.%s.v%d"):format(opts.release, revision.revision),
@@ -110,17 +110,18 @@ local function is_abandoned(opts, revision)
   return opts.exclusive ~= nil and (revision.labels or {})[opts.exclusive] ~= nil
 end
 
---- The last revision that is not in the middle of something: one that a dead helm left is removed, one that somebody
---- works on is waited for.
+--- The last revision that is not in the middle of something, and whether one was given up that a dead helm left; one
+--- that somebody works on is waited for.
 local function settled_revision(opts, ours)
-  local deadline = time.monotonic() + opts.timeout + MARGIN
+  local deadline, given_up = time.monotonic() + opts.timeout + MARGIN, false
   while true do
     local last, err = M.last_revision(opts)
     if err then return nil, err end
-    if not last or not (last.status or ""):find("^pending%-") then return last end
+    if not last or not (last.status or ""):find("^pending%-") then return last, nil, given_up end
     if ours or is_abandoned(opts, last) or age(last) > opts.timeout + MARGIN then
       local ok, forget_err = M.forget(opts, last)
       if not ok then return nil, forget_err end
+      given_up = true
     elseif time.monotonic() > deadline then
       return nil, errors.new {
         kind = "locked", op = "helm upgrade",
@@ -264,11 +265,12 @@ function M.run(opts)
   local inputs
   inputs, err = checksum(opts.chart, text)
   if not inputs then return nil, err end
-  local last
-  last, err = M.settle(opts)
+  local last, given_up
+  last, err, given_up = M.settle(opts)
   if err then return nil, err end
   local result = { release = opts.release, namespace = opts.namespace }
-  if last and last.status == "deployed" and inputs_of(opts, last) == inputs then
+  -- After one that was given up the cluster is not what the last record says.
+  if not given_up and last and last.status == "deployed" and inputs_of(opts, last) == inputs then
     result.action, result.revision = "unchanged", last.revision
   else
     result.action = (not last or last.status == "uninstalled") and "install" or "upgrade"

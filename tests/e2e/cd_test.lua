@@ -18,7 +18,7 @@ local function serving(t, s)
   return d.spec.template.spec.containers[1].image, d.status.readyReplicas or 0
 end
 
---- The status of each revision, oldest first.
+--- Number, version and status of each revision, oldest first.
 local function revisions(t, s)
   local list = {}
   for i, r in ipairs(assert(json.decode(s:in_sandbox(t, { "helm", "history", "test-app", "-n", "test-app", "-o",

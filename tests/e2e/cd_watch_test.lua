@@ -83,6 +83,34 @@ local function first_install(t, s)
   s:replace("manifests/dev-seb.yaml", "  - name: second\n    version: 1.4.3\n    namespace: test-app\n", "")
 end
 
+--- A run that is killed together with its helm: the next one recovers, also on a machine that knows nothing of it.
+local function killed(t, s)
+  publish.version("1.4.2-unready", { behaviour = "unready" })
+  local child = assert(process.start({ s.wsrun, table.unpack(cd("1.4.2-unready", "--allow-downgrade")) },
+    { cwd = s.dir, env = s.env, stderr = "pipe" }))
+  for line in child:lines("stderr") do
+    if line:find("… deploy", 1, true) then break end
+  end
+  local function status()
+    return s:in_sandbox(t, { "helm", "status", "test-app", "-n", "test-app" }):match("STATUS: (%S+)")
+  end
+  for _ = 1, 100 do
+    if status() == "pending-upgrade" then break end
+    task.sleep(0.1)
+  end
+  local children = fs.read(("/proc/%d/task/%d/children"):format(child.pid, child.pid))
+  child:kill("KILL")
+  child:wait(10)
+  for pid in children:gmatch("%d+") do process.run { "kill", "-KILL", pid } end
+  t:eq(status(), "pending-upgrade")
+  assert(fs.remove(s.dir .. "/.wsrun/helm/running", { recursive = true }))
+  local said = s:expect(t, 0, cd("1.4.2"))
+  t:has(said, "was left pending-upgrade by a run that is gone: it counts as failed")
+  t:has(said, "1.4.2 upgraded")
+  t:eq(image_of(t, s), "1.4.2")
+  t:eq(status(), "deployed")
+end
+
 local function look_once(t, s)
   local once = cd("--watch", "--once", "--policy", "~1.4")
   t:has(s:expect(t, 64, cd("1.4.2", "--watch")), "--watch takes no version")
@@ -153,6 +181,7 @@ return function(test)
     publish.version("1.4.2")
     static_files(t, s)
     first_install(t, s)
+    killed(t, s)
     look_once(t, s)
     keep_looking(t, s)
   end, { timeout = 580 })

@@ -94,11 +94,11 @@ end
 local function settle(p, app, last)
   if not last or not last.status:find("^pending%-") then return last end
   p.w:progress(("revision %d is %s"):format(last.revision, last.status))
-  local settled, err = helm.settle(handle(p, app, { exclusive = LABEL, kubeconfig = p.kubeconfig,
+  local settled, err, given_up = helm.settle(handle(p, app, { exclusive = LABEL, kubeconfig = p.kubeconfig,
     on_event = function(event) p.w:progress(event.text) end }))
   if err then error(explain(p, err), 0) end
-  if not settled or settled.revision < last.revision then
-    p.w:note(("%s: revision %d was left %s by a run that is gone: removed, and made anew"):format(app.name,
+  if given_up then
+    p.w:note(("%s: revision %d was left %s by a run that is gone: it counts as failed"):format(app.name,
       last.revision, last.status))
   end
   return settled
