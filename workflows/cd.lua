@@ -10,6 +10,9 @@ local platform = require "lib.platform"
 local release = require "lib.release"
 local static = require "lib.static"
 
+-- Every step looks first and does only what is left: a resumed run begins anew.
+local anew = { always = true }
+
 return ws.workflow {
   summary = "Deploy a version of an application to a platform, or go back to an earlier one",
   args = {
@@ -41,29 +44,29 @@ return ws.workflow {
     local seen = app.version
 
     if args.rollback then
-      w:step("cluster", function() cluster.connect(p) end)
-      version = w:step("rollback", function() return delivery.rollback(p, app, version, options) end)
-      w:step("manifest", function() release.write_back(p, app, seen, version) end)
+      w:step("cluster", anew, function() cluster.connect(p) end)
+      version = w:step("rollback", anew, function() return delivery.rollback(p, app, version, options) end)
+      w:step("manifest", anew, function() release.write_back(p, app, seen, version) end)
       return lock:release()
     end
 
     local plan, files
     w:together {
       function()
-        plan = w:step("status", function()
+        w:step("status", anew, function()
           cluster.connect(p)
-          return delivery.examine(p, app, version, options)
+          plan = delivery.examine(p, app, version, options)
         end)
       end,
       function()
-        files = args.static and w:step("static-files", function() return delivery.compare(p) end)
+        if args.static then w:step("static-files", anew, function() files = delivery.compare(p) end) end
       end,
     }
-    if files then w:step("assets", function() static.upload_hashed(p, files) end) end
-    w:step("deploy", function() delivery.deploy(p, app, plan, options) end)
+    if files then w:step("assets", anew, function() static.upload_hashed(p, files) end) end
+    w:step("deploy", anew, function() delivery.deploy(p, app, plan, options) end)
     w:together {
-      function() if files then w:step("pages", function() static.upload_rest(p, files) end) end end,
-      function() w:step("manifest", function() release.write_back(p, app, seen, version) end) end,
+      function() if files then w:step("pages", anew, function() static.upload_rest(p, files) end) end end,
+      function() w:step("manifest", anew, function() release.write_back(p, app, seen, version) end) end,
     }
     lock:release()
   end,

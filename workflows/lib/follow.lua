@@ -240,8 +240,8 @@ function M.run(p, app, args)
   if interval < 1 then usage("--interval takes a second or more") end
   local self = setmetatable({ p = p, app = app, args = args, allows = M.policy(args.policy), said = {}, tried = {} },
     Follower)
-  if args.once then return p.w:step("look", function() once(self) end) end
-  p.w:step("watch", function() watch(self, interval) end)
+  if args.once then return p.w:step("look", { always = true }, function() once(self) end) end
+  p.w:step("watch", { always = true }, function() watch(self, interval) end)
 end
 
 return M
