@@ -216,6 +216,8 @@ bool ws_redactor_finds(const struct ws_redactor *r, const char *text, size_t len
 /* From where on the text may be the beginning of a pattern that goes on after it; `len` when nowhere. */
 static size_t beginning_at(const struct ws_redactor *r, const unsigned char *text, size_t len)
 {
+	if (r->longest == 0)
+		return len;
 	size_t i = len >= r->longest ? len - r->longest + 1 : 0;
 	for (; i < len; i++)
 		if ((len - i < WINDOW || may_begin(r, text + i)) && is_beginning(r, text + i, len - i))

@@ -2,6 +2,7 @@
 -- start.
 local fs = require "ws.fs"
 local helm = require "ws.helm"
+local k8s = require "ws.k8s"
 local kubectl = require "ws.kubectl"
 local process = require "ws.process"
 local secret = require "ws.secret"
@@ -132,12 +133,18 @@ return function(test)
     run:wait(10)
     for pid in children:gmatch("%d+") do process.run { "kill", "-KILL", pid } end
     local events = {}
-    local result = t:ok(install(c, { values = { text = "after" }, on_event = function(event)
+    local api = t:ok(k8s.from_kubeconfig(c.kubeconfig))
+    local result = t:ok(install(c, { values = { text = "after" }, api = api, on_event = function(event)
       events[#events + 1] = event.text
     end }))
     t:eq(result.action, "upgrade")
     t:has(table.concat(events, "\n"), "pending-upgrade and its helm is gone")
     t:eq(t:ok(helm.status { release = "r", namespace = "apps", kubeconfig = c.kubeconfig }).status, "deployed")
+    local known = {}
+    for i, r in ipairs(t:ok(helm.history { release = "r", namespace = "apps", kubeconfig = c.kubeconfig })) do
+      known[i] = r.status
+    end
+    t:eq(known, { "superseded", "failed", "deployed" }, "helm reads the record that was written over REST")
   end, { timeout = 240 })
 
   test("kubectl applies, reads, waits and deletes", function(t)
