@@ -10,6 +10,9 @@ local inputs = require "lib.ci.inputs"
 local publish = require "lib.ci.publish"
 local tests = require "lib.ci.tests"
 
+-- Steps hand each other what they found, and each does only what is left: a resumed run begins anew.
+local anew = { always = true }
+
 return ws.workflow {
   summary = "Test, build and publish a version of an application",
   args = {
@@ -28,33 +31,33 @@ return ws.workflow {
   },
   run = function(w, args)
     local b <close> = build.open(w, args)
-    w:step("version", function() b:find_version() end)
+    w:step("version", anew, function() b:find_version() end)
 
     w:together {
-      function() if args.tests then w:step("test", function() tests.run(b) end) end end,
+      function() if args.tests then w:step("test", anew, function() tests.run(b) end) end end,
       function()
-        w:step("lint", function() chart.lint(b) end) -- first: a mistake is told once
+        w:step("lint", anew, function() chart.lint(b) end) -- first: a mistake is told once
         w:together {
-          function() w:step("template", function() chart.template(b) end) end,
-          function() w:step("dry-run", function() chart.dry_run(b) end) end,
+          function() w:step("template", anew, function() chart.template(b) end) end,
+          function() w:step("dry-run", anew, function() chart.dry_run(b) end) end,
         }
       end,
       function()
-        w:step("builder", function() image.choose(b) end)
-        w:step("inputs", function() inputs.find(b) end)
-        w:step("image", function() image.make(b) end)
-        w:step("package", function() chart.package(b) end)
+        w:step("builder", anew, function() image.choose(b) end)
+        w:step("inputs", anew, function() inputs.find(b) end)
+        w:step("image", anew, function() image.make(b) end)
+        w:step("package", anew, function() chart.package(b) end)
       end,
     }
 
-    w:step("push", function() publish.push(b) end)
-    w:step("chart", function() publish.chart(b) end)
+    w:step("push", anew, function() publish.push(b) end)
+    w:step("chart", anew, function() publish.chart(b) end)
     w:together {
-      function() w:step("tag", function() publish.tag(b) end) end,
-      function() w:step("index", function() publish.index(b) end) end,
-      function() if args.oci then w:step("oci", function() publish.oci(b) end) end end,
+      function() w:step("tag", anew, function() publish.tag(b) end) end,
+      function() w:step("index", anew, function() publish.index(b) end) end,
+      function() if args.oci then w:step("oci", anew, function() publish.oci(b) end) end end,
     }
-    w:step("archive", function() publish.archive(b) end)
+    w:step("archive", anew, function() publish.archive(b) end)
     publish.say(b)
   end,
 }

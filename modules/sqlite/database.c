@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define SQLITE_FUNCTIONS(F) \
 	F(sqlite3_open_v2) \
@@ -439,6 +440,23 @@ void sqlite_database_close(struct sqlite_database *db)
 		free_database(db);
 }
 
+/* SQLite's own waiting does not cover the change to WAL: when several open a new file at once it gives up at once. */
+static int set_modes(struct sqlite_database *db, bool read_only, struct ws_err *err)
+{
+	static const struct timespec pause = {.tv_nsec = 5000000};
+	const char *modes = read_only ? "PRAGMA query_only=1"
+				      : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=1";
+	uint64_t end = uv_hrtime() + (uint64_t)BUSY_MS * 1000000;
+	for (;;) {
+		if (run_sql(db, modes, err) == 0)
+			return 0;
+		if (strcmp(err->kind, "locked") != 0 || uv_hrtime() > end)
+			return -1;
+		ws_err_clear(err);
+		nanosleep(&pause, NULL);
+	}
+}
+
 struct sqlite_database *sqlite_database_open(const char *path, bool read_only, struct ws_err *err)
 {
 	struct sqlite_database *db = calloc(1, sizeof *db);
@@ -459,10 +477,7 @@ struct sqlite_database *sqlite_database_open(const char *path, bool read_only, s
 		ws_err_set(err, "exhausted", "out of memory");
 	if (rc == 0) {
 		api.sqlite3_busy_timeout(db->handle, BUSY_MS);
-		rc = run_sql(db,
-			read_only ? "PRAGMA query_only=1"
-				  : "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=1",
-			err);
+		rc = set_modes(db, read_only, err);
 	}
 	if (rc != 0) {
 		sqlite_database_close(db);

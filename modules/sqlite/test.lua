@@ -74,6 +74,18 @@ return function(test)
     t:eq(other:read("SELECT count(*) AS n FROM x")[1].n, 40)
   end)
 
+  test("many processes that make one database at once all get it", function(t)
+    local path, functions = t:tmpdir() .. "/new.db", {}
+    local script = ([[local db <close> = assert(require "ws.sqlite".open(%q))
+      assert(db:write({ "CREATE TABLE IF NOT EXISTS x (a)" }, { "INSERT INTO x VALUES (1)" }))]]):format(path)
+    for i = 1, 12 do
+      functions[i] = function() assert(require "ws.process".check { os.getenv "WSRUN", "-e", script }) end
+    end
+    t:ok(task.all(functions))
+    local db <close> = t:ok(sqlite.open(path))
+    t:eq(db:read("SELECT count(*) AS n FROM x")[1].n, 12)
+  end)
+
   test("what cannot be opened says why", function(t)
     local dir = t:tmpdir()
     t:err("not_found", sqlite.open(dir .. "/none/x.db"))
