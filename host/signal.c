@@ -120,6 +120,7 @@ static int l_raise(lua_State *L)
 
 int luaopen_ws_signal(lua_State *L)
 {
-	static const struct ws_native natives[] = {{"handle", l_handle, WS_PURE}, {"raise", l_raise, WS_EXEC}, {NULL, NULL, 0}};
+	static const struct ws_native natives[] = {
+		{"handle", l_handle, WS_PURE}, {"raise", l_raise, WS_EXEC}, {NULL, NULL, 0}};
 	return ws_natives(L, "ws.signal.native", natives);
 }

@@ -10,8 +10,8 @@ local sqlite = {}
 ---@param path string
 ---@param opts? { read_only?: boolean }
 ---@return ws.sqlite.Database? db
----@return ws.Error? err  kinds: `not_found` (the folder, or the file with `read_only`), `denied`, `parse` (no database),
----  `locked`, `io`, `no_space`, `missing_tool` (libsqlite3 is not installed)
+---@return ws.Error? err  kinds: `not_found` (the folder, or the file with `read_only`), `denied`, `parse` (it is no
+---  database), `locked`, `io`, `no_space`, `missing_tool` (libsqlite3 is not installed)
 function sqlite.open(path, opts) end
 
 ---@class ws.sqlite.Database

@@ -201,7 +201,8 @@ local function run_init(self, args, env)
   return result, table.concat(reader.other, "\n")
 end
 
---- What a failed init said that matters: from its error on, without the steps and warnings before it; else its last words.
+--- What matters of what a failed init said: from its error on, without the steps and warnings before it; else its last
+--- words.
 local function init_failure(text)
   local from = text:find("Error[: ]")
   if from then return text:match("^Error: ([^\n]+)", from) or text:match("^[^\n]+", from), text:sub(from) end

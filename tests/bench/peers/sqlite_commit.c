@@ -13,8 +13,8 @@ int main(int argc, char **argv)
 	int n = atoi(argv[2]);
 	peer_need(n > 0 && n <= PEER_MAX_TIMES, "TIMES is out of range");
 	peer_need(sqlite3_open(argv[1], &db) == SQLITE_OK, "cannot open the file");
-	peer_need(sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE x (a, b)", NULL, NULL,
-			  NULL) == SQLITE_OK,
+	peer_need(sqlite3_exec(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE x (a, b)", NULL,
+			  NULL, NULL) == SQLITE_OK,
 		"cannot make the table");
 	peer_need(sqlite3_prepare_v2(db, "INSERT INTO x VALUES (?, 'what a step returns, and its name')", -1, &insert,
 			  NULL) == SQLITE_OK,
