@@ -124,9 +124,6 @@ local function look_once(t, s)
   publish.version("1.5.0")
   t:has(s:expect(t, 0, once), "1.4.4 has an image and no chart yet")
   publish.version("1.4.5")
-  said = s:expect(t, 75, cd("--watch", "--once", "--approve"))
-  t:has(said, "1.4.2 → 1.5.0 on dev-seb waits for approval")
-  t:has(said, "wsrun --sandbox workflows/cd.lua dev-seb test-app 1.5.0")
   said = s:expect(t, 0, once)
   t:has(said, "upgrade 1.4.5: 1.4.2 is deployed")
   t:has(said, "1.4.5 deployed")
@@ -135,6 +132,13 @@ local function look_once(t, s)
   s:expect(t, 0, cd("--rollback"))
   t:has(s:expect(t, 0, once), "somebody went back from it")
   t:eq(image_of(t, s), "1.4.2")
+  -- Without a terminal the run is parked, and goes on when somebody approves.
+  said = s:expect(t, 75, cd("--watch", "--once", "--approve"))
+  t:has(said, "waits for approval: deploy test-app 1.4.2 → 1.5.0 on dev-seb")
+  t:eq(image_of(t, s), "1.4.2")
+  t:has(s:expect(t, 0, { "approve", said:match("wsrun approve (%S+)") }), "1.5.0 deployed")
+  t:eq(image_of(t, s), "1.5.0")
+  t:has(s:expect(t, 0, cd("--rollback")), "back to 1.4.2")
 end
 
 --- A watch that goes on: over an outage of the registry and of the cluster's API, to its end by Ctrl-C.

@@ -3,6 +3,7 @@
 -- Each deployment is a run of cd.lua of its own, as a child: it has its lock, its evidence and its exit code, and one
 -- that fails does not end the watch. A version that the release's history has is never deployed again by itself: it
 -- failed, or somebody went back from it.
+local approval = require "ws.approval"
 local cluster = require "lib.cluster"
 local engine = require "ws.engine"
 local errors = require "ws.error"
@@ -136,19 +137,21 @@ local function look(self)
   return nil, deployed
 end
 
---- Asks on the terminal; parks the run where there is none.
+--- Whether a version may be deployed. Where there is no terminal the run is parked: `wsrun approve` continues it. A no
+--- on the terminal ends a look, and in a watch leaves out the version.
 local function approved(self, version, deployed)
   local w = self.p.w
-  if not self.args.approve or w.options.yes then return true end
-  local text = ("%s %s → %s on %s"):format(self.app.name, deployed or "nothing", version, self.p.name)
-  if not w.options.input or not engine.native.is_tty(0) or not engine.native.is_tty(2) then
-    error(errors.new { kind = "locked", exit = LOCKED, message = text .. " waits for approval",
-      hint = "there is no terminal to ask on; this deploys it", next = command(self, version) }, 0)
+  if not self.args.approve then return true end
+  local what = { name = "approve " .. version,
+    text = ("deploy %s %s → %s on %s"):format(self.app.name, deployed or "nothing", version, self.p.name) }
+  local is_terminal = w.options.input ~= false and engine.native.is_tty(0) and engine.native.is_tty(2)
+  if self.args.once or not is_terminal then
+    w:approve(what)
+    return true
   end
-  w:note(("deploy %s? [y/N]"):format(text))
-  local answer = assert(process.run({ "sh", "-c", 'read -r a </dev/tty; printf %s "$a"' },
-    { interactive = true, stdout = "collect" }))
-  if answer.code == 0 and answer.stdout:lower():find("^y") then return true end
+  local ok, err = pcall(approval.ask, w, what)
+  if ok then return true end
+  if err.kind ~= "denied" then error(err, 0) end
   self.tried[version] = true
   w:note(version .. " is left out")
   return false

@@ -389,7 +389,7 @@ return s.record {
     { "prefix-bucket", text("folder", { doc = "Folder of the states in that bucket.",
       otherwise = "the top of the bucket" }) },
     { "charts-bucket", text("bucket", { doc = "Bucket of the applications' charts; needed when one has a chart." }) },
-    { "archive-bucket", text("bucket", { otherwise = "charts-bucket",
+    { "archive-bucket", text("bucket", { otherwise = "ci.archive-bucket of wsrun.yaml, else charts-bucket",
       doc = "Bucket of what ci.lua archives of each version: artifacts.json with every digest, test results." }) },
     { "images-registry", text("registry", { doc = "Registry of the applications' images.",
       otherwise = "eu.gcr.io/<gcp-project>" }) },

@@ -11,6 +11,7 @@ local json = require "ws.json"
 local project = require "ws.project"
 local registry = require "ws.registry"
 local secret = require "ws.secret"
+local settings = require "ws.settings"
 local task = require "ws.task"
 local ws = require "ws"
 local yaml = require "ws.yaml"
@@ -62,8 +63,16 @@ function M.chart_url(m, app, version)
   return ("gs://%s/%s/%s/%s-%s.tgz"):format(m["charts-bucket"], chart, version, chart, version)
 end
 
+--- The bucket of artifacts.json: the manifest's, else the one that ci.lua is set to, else that of the charts.
+local function archive_bucket(m)
+  if m["archive-bucket"] then return m["archive-bucket"] end
+  local bucket, err = settings.get("ci", "archive-bucket")
+  if not bucket and err.kind ~= "not_found" then error(err, 0) end
+  return bucket or m["charts-bucket"]
+end
+
 local function artifacts_url(m, app, version)
-  return ("gs://%s/%s/%s/artifacts.json"):format(m["archive-bucket"] or m["charts-bucket"], M.program(app), version)
+  return ("gs://%s/%s/%s/artifacts.json"):format(archive_bucket(m), M.program(app), version)
 end
 
 local function refuse(message, hint)
