@@ -3,23 +3,14 @@
 -- A rollout is told what the cluster says (`see`) and asked for its verdict; lib/supervise.lua does both. It looks at
 -- the objects of one revision's manifest only, and of their pods only at those of the newest template: what the version
 -- before has left broken is not this one's fault.
+local objects = require "lib.rollout.objects"
 local secret = require "ws.secret"
+local verdict = require "lib.rollout.verdict"
+
+local annotation, is_observed, steady = objects.annotation, objects.is_observed, objects.steady
+local REVISION = objects.REVISION
 
 local M = {}
-
--- Seconds for which a container may wait for this reason before the rollout has failed; a registry or a secret that is
--- a moment late is normal.
-local GRACE = {
-  ErrImagePull = 8, ImagePullBackOff = 8, RegistryUnavailable = 30, CreateContainerConfigError = 15,
-  CreateContainerError = 15, RunContainerError = 15, InvalidImageName = 0, ErrImageNeverPull = 0,
-  ImageInspectError = 8,
-}
--- What a registry says that does not get better by waiting.
-local HOPELESS = { "not found", "manifest unknown", "does not exist", "unauthorized", "denied", "no match for" }
-local UNSCHEDULABLE = 120 -- seconds: an autoscaler takes about a minute to add a node
-local REFUSED = 10        -- seconds for which the cluster may refuse to create pods (quota, admission)
-local REVISION = "deployment.kubernetes.io/revision"
-local GENERATION = "deprecated.daemonset.template.generation"
 
 local WORKLOADS = { Deployment = true, StatefulSet = true, DaemonSet = true }
 
@@ -46,11 +37,11 @@ function M.new(opts)
 end
 
 --- Says which objects belong to the revision.
----@param objects table[]  of its manifest
+---@param manifest table[]  its objects
 ---@param hooks { name: string, kind: string }[]
-function Rollout:belongs(objects, hooks)
+function Rollout:belongs(manifest, hooks)
   self.members = {}
-  for _, object in ipairs(objects) do
+  for _, object in ipairs(manifest) do
     if type(object) == "table" and object.kind and object.metadata then
       self.members[object.kind .. "/" .. tostring(object.metadata.name)] = true
     end
@@ -73,29 +64,14 @@ function Rollout:kinds()
   return list
 end
 
-local function controller(object)
-  for _, owner in ipairs(object.metadata.ownerReferences or {}) do
-    if owner.controller then return owner end
-  end
-end
-
-local function annotation(object, name)
-  return (object.metadata.annotations or {})[name]
-end
-
---- Whether what controllers say of a workload is about its newest template.
-local function is_observed(workload)
-  return ((workload.status or {}).observedGeneration or 0) >= (workload.metadata.generation or 1)
-end
-
 --- The workload of the revision that a pod belongs to, and whether the pod is of its newest template; nil when it is
 --- somebody else's.
 function Rollout:workload_of(pod)
-  local owner = controller(pod)
+  local owner = objects.controller(pod)
   if not owner then return nil end
   if owner.kind == "ReplicaSet" then
     local set = self.sets[owner.uid]
-    local parent = set and controller(set)
+    local parent = set and objects.controller(set)
     local workload = parent and parent.kind == "Deployment" and self.workloads["Deployment/" .. parent.name]
     if not workload then return nil end
     return workload, is_observed(workload) and annotation(set, REVISION) == annotation(workload, REVISION)
@@ -108,9 +84,10 @@ function Rollout:workload_of(pod)
   if not workload then return nil end
   local labels = pod.metadata.labels or {}
   if owner.kind == "StatefulSet" then
-    return workload, is_observed(workload) and labels["controller-revision-hash"] == workload.status.updateRevision
+    return workload, is_observed(workload)
+      and labels["controller-revision-hash"] == workload.status.updateRevision
   end
-  local generation = annotation(workload, GENERATION)
+  local generation = annotation(workload, objects.GENERATION)
   return workload, is_observed(workload)
     and (not generation or (labels["pod-template-generation"] or generation) == generation)
 end
@@ -120,14 +97,6 @@ function Rollout:counts(pod)
   if pod.metadata.deletionTimestamp then return false end
   local workload, newest = self:workload_of(pod)
   return workload ~= nil and newest and (self.applied or workload == pod)
-end
-
-local function statuses(pod)
-  local list = {}
-  for _, field in ipairs { "initContainerStatuses", "containerStatuses" } do
-    for _, status in ipairs((pod.status or {})[field] or {}) do list[#list + 1] = status end
-  end
-  return list
 end
 
 --- How often a container has ended, since the rollout began, in a way that it should not.
@@ -143,20 +112,6 @@ function Rollout:ends(pod, status)
   return count - self.before[key] + ((failed or backing_off) and 1 or 0)
 end
 
-local function remember(list, key, reason, now)
-  local entry = list[key]
-  if not reason then
-    list[key] = nil
-  elseif not entry or entry.reason ~= reason then
-    list[key] = { reason = reason, at = now }
-  end
-end
-
---- The two reasons between which a container that cannot pull its image goes to and fro are one.
-local function steady(reason)
-  return reason == "ImagePullBackOff" and "ErrImagePull" or reason
-end
-
 function Rollout:look_at(pod)
   local name, now = pod.metadata.name, self.now()
   local gone = pod.metadata.deletionTimestamp ~= nil
@@ -166,11 +121,12 @@ function Rollout:look_at(pod)
       unschedulable = condition.reason == "Unschedulable" or nil
     end
   end
-  remember(self.waiting, name, not gone and unschedulable and "Unschedulable" or nil, now)
-  for _, status in ipairs(statuses(pod)) do
+  objects.remember(self.waiting, name, not gone and unschedulable and "Unschedulable" or nil, now)
+  for _, status in ipairs(objects.statuses(pod)) do
     local key = name .. "/" .. status.name
     local why = (status.state or {}).waiting
-    remember(self.waiting, key, not gone and why and GRACE[why.reason] and steady(why.reason) or nil, now)
+    local reason = not gone and why and objects.GRACE[why.reason] and steady(why.reason) or nil
+    objects.remember(self.waiting, key, reason, now)
     local count = self:ends(pod, status)
     if count > (self.crashes[key] or 0) and self:counts(pod) then
       self.crashes[key] = count
@@ -205,7 +161,7 @@ function Rollout:concerns(event)
   elseif object.kind == "ReplicaSet" then
     local set = self.sets[object.uid]
     if not set then return nil end
-    local parent = controller(set)
+    local parent = objects.controller(set)
     return parent ~= nil and self.members ~= nil and self.members["Deployment/" .. parent.name] == true
   end
   if not self.members then return nil end
@@ -267,148 +223,16 @@ function Rollout:see(kind, what, object)
   if #self.early > 0 then self:settle_events() end
 end
 
---- What a container waits for, for people: a kubelet says the image twice.
-local function waits_for(why)
-  local message = tostring(why.message or ""):gsub('^Back%-off pulling image "[^"]*": ', "")
-  return tostring(why.reason or "not ready") .. (message ~= "" and ": " .. message or "")
-end
-
-local function failure(message, detail)
-  return { message = message, detail = detail }
-end
-
-local function is_hopeless(message)
-  for _, words in ipairs(HOPELESS) do
-    if message:lower():find(words, 1, true) then return true end
-  end
-  return false
-end
-
-function Rollout:judge_container(pod, status)
-  local key = pod.metadata.name .. "/" .. status.name
-  local where, count = ("pod %s, container %s"):format(pod.metadata.name, status.name), self:ends(pod, status)
-  if count > self.tolerate_restarts and not status.ready then
-    local last = (status.state or {}).terminated or (status.lastState or {}).terminated or {}
-    local how = last.reason == "OOMKilled" and "out of memory" or last.exitCode and "exit code " .. last.exitCode
-      or last.reason or "no reason given"
-    return failure(("%s: ended %d times (%s), tolerated are %d"):format(where, count, how, self.tolerate_restarts),
-      last.message)
-  end
-  local wait = self.waiting[key]
-  if not wait then return nil end
-  local why = (status.state or {}).waiting or {}
-  local message = tostring(why.message or "")
-  local grace = is_hopeless(message) and steady(why.reason) == "ErrImagePull" and 0 or GRACE[why.reason] or 0
-  if self.now() - wait.at >= grace then
-    return failure(("%s: %s"):format(where, waits_for(why)))
-  end
-end
-
-function Rollout:judge_pod(pod)
-  local wait = self.waiting[pod.metadata.name]
-  if wait and self.now() - wait.at >= UNSCHEDULABLE then
-    local text = "no reason given"
-    for _, condition in ipairs(pod.status.conditions) do
-      if condition.type == "PodScheduled" then text = condition.message or text end
-    end
-    return failure(("pod %s: has had no node for %d s: %s"):format(pod.metadata.name, UNSCHEDULABLE, text))
-  end
-  for _, status in ipairs(statuses(pod)) do
-    local found = self:judge_container(pod, status)
-    if found then return found end
-  end
-end
-
---- "deployment test-app" of "Deployment/test-app".
-local function shown(key)
-  local kind, name = key:match("^([^/]+)/(.+)$")
-  return kind:lower() .. " " .. name
-end
-
-function Rollout:judge_workload(key, workload)
-  if not self.applied or not is_observed(workload) then return nil end
-  for _, condition in ipairs((workload.status or {}).conditions or {}) do
-    if condition.type == "Progressing" and condition.status == "False"
-      and condition.reason == "ProgressDeadlineExceeded" then
-      return failure(("%s: %s"):format(shown(key), condition.message or condition.reason))
-    end
-    if condition.type == "ReplicaFailure" then
-      remember(self.waiting, key, condition.status == "True" and "ReplicaFailure" or nil, self.now())
-      local wait = self.waiting[key]
-      if wait and self.now() - wait.at >= REFUSED then
-        return failure(("%s: its pods are refused: %s"):format(shown(key), condition.message or condition.reason))
-      end
-    end
-  end
-end
-
-local function sorted(map)
-  local keys = {}
-  for key in pairs(map) do keys[#keys + 1] = key end
-  table.sort(keys)
-  return keys
-end
-
 --- Why waiting makes no sense any more, or nil while it does.
 ---@return { message: string, detail: string? }?
 function Rollout:verdict()
-  for _, key in ipairs(sorted(self.workloads)) do
-    local found = self:judge_workload(key, self.workloads[key])
-    if found then return found end
-  end
-  for _, name in ipairs(sorted(self.pods)) do
-    local pod = self.pods[name]
-    local found = self:counts(pod) and self:judge_pod(pod)
-    if found then return found end
-  end
-end
-
---- How many pods of a deployment's newest set are ready.
-local function ready_of_newest(self, deployment)
-  for _, set in pairs(self.sets) do
-    local parent = controller(set)
-    local is_own = parent ~= nil and parent.uid == deployment.metadata.uid
-    if is_own and annotation(set, REVISION) == annotation(deployment, REVISION) then
-      return (set.status or {}).readyReplicas or 0
-    end
-  end
-  return 0
-end
-
-local function numbers(self, kind, workload)
-  local status, spec = workload.status or {}, workload.spec or {}
-  if kind == "DaemonSet" then
-    return math.min(status.updatedNumberScheduled or 0, status.numberAvailable or 0), status.desiredNumberScheduled or 0
-  end
-  local wanted = spec.replicas or 1
-  if not is_observed(workload) then return 0, wanted end
-  if kind == "Deployment" then return math.min(ready_of_newest(self, workload), wanted), wanted end
-  local old = (status.replicas or 0) - (status.updatedReplicas or 0)
-  return math.max(0, math.min(status.updatedReplicas or 0, (status.readyReplicas or 0) - old)), wanted
+  return verdict.of(self)
 end
 
 --- What the pods that are not ready say, for people.
 ---@return string? text  nil: they say nothing
 function Rollout:reasons()
-  local lines = {}
-  for _, name in ipairs(sorted(self.pods)) do
-    local pod, said = self.pods[name], false
-    for _, status in ipairs(self:counts(pod) and statuses(pod) or {}) do
-      local why = not status.ready and ((status.state or {}).waiting or (status.state or {}).terminated)
-      if why and why.reason ~= "Completed" then
-        said = true
-        lines[#lines + 1] = ("pod %s, container %s: %s"):format(name, status.name, waits_for(why))
-      end
-    end
-    for _, condition in ipairs(not said and self:counts(pod) and (pod.status or {}).conditions or {}) do
-      if condition.status == "False" and (condition.type == "Ready" or condition.type == "PodScheduled") then
-        lines[#lines + 1] = ("pod %s: %s: %s"):format(name, condition.type, condition.message or condition.reason
-          or "no reason given")
-        break
-      end
-    end
-  end
-  return #lines > 0 and secret.redact(table.concat(lines, "\n")) or nil
+  return verdict.reasons(self)
 end
 
 --- How many pods of the newest template are ready, of how many.
@@ -416,14 +240,7 @@ end
 ---@return integer wanted
 ---@return string text  "test-app 1/2"
 function Rollout:ready()
-  local ready, wanted, parts = 0, 0, {}
-  for _, key in ipairs(sorted(self.workloads)) do
-    local kind, name = key:match("^([^/]+)/(.+)$")
-    local r, n = numbers(self, kind, self.workloads[key])
-    ready, wanted = ready + r, wanted + n
-    parts[#parts + 1] = ("%s %d/%d"):format(name, r, n)
-  end
-  return ready, wanted, table.concat(parts, ", ")
+  return verdict.ready(self)
 end
 
 return M
