@@ -193,9 +193,9 @@ static int boot(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"source", l_source, WS_PURE}, {"chunk", l_chunk, WS_PURE},
 		{"sources", l_sources, WS_PURE}, {"effects", l_effects, WS_PURE}, {"forbid", l_forbid, WS_PURE},
-		{"open", l_open, WS_PURE}, {"monotonic", l_monotonic, WS_PURE}, {"cwd", l_cwd, WS_READ},
-		{"pid", l_pid, WS_PURE}, {"executable", l_executable, WS_READ}, {"is_tty", l_is_tty, WS_READ},
-		{NULL, NULL, 0}};
+		{"guard", ws_l_guard, WS_PURE}, {"open", l_open, WS_PURE}, {"monotonic", l_monotonic, WS_PURE},
+		{"cwd", l_cwd, WS_READ}, {"pid", l_pid, WS_PURE}, {"executable", l_executable, WS_READ},
+		{"is_tty", l_is_tty, WS_READ}, {NULL, NULL, 0}};
 	open_libraries(L);
 	luaopen_ws_error(L); /* these two make the metatables that C code needs from the start */
 	luaopen_ws_task(L);
@@ -327,5 +327,6 @@ void ws_engine_free(struct ws_engine *e)
 		abort();
 	}
 	ws_redactor_free(e->redactor);
+	ws_guard_free(e->guard);
 	free(e);
 }

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <uv.h>
 
+struct ws_guard;
 struct ws_task;
 struct ws_redactor;
 
@@ -30,6 +31,7 @@ struct ws_engine {
 	unsigned operations;     /* started and not yet ended */
 	unsigned no_yield;       /* > 0: a coroutine was resumed from where Lua cannot yield */
 	unsigned forbidden;      /* effects that this run may not have, or-ed */
+	struct ws_guard *guard;  /* of a plan: what is allowed all the same; else NULL */
 	struct ws_exit_hook *exit_hooks;
 	struct ws_redactor *redactor; /* knows every secret; NULL before the first */
 	uv_signal_t signals[3];       /* SIGINT, SIGTERM, SIGHUP; see signal.c */
@@ -70,8 +72,19 @@ void ws_coroutine_install(lua_State *L);
 bool ws_is_wait_mark(lua_State *L, int idx);
 void ws_push_wait_mark(lua_State *L);
 
+/* What a task of a plan may do; see guard.c. */
+enum ws_grant { WS_GRANT_NOTHING, WS_GRANT_PLAN, WS_GRANT_EVERYTHING };
+enum ws_grant ws_task_grant(const struct ws_task *t);
+void ws_task_set_grant(struct ws_task *t, enum ws_grant grant);
+
 /* native.c */
 void ws_push_effects(lua_State *L);
+
+/* guard.c: whether the task that runs may have a forbidden effect all the same, `path` being all that it changes (or
+ * NULL). Never raises. */
+bool ws_guard_allows(lua_State *L, unsigned effect, const char *path);
+int ws_l_guard(lua_State *L);
+void ws_guard_free(struct ws_guard *g);
 
 /* modules.c: the one list of native modules; pushes the table of "ws.NAME.native" → opener. */
 void ws_push_openers(lua_State *L);

@@ -7,7 +7,7 @@
 
 static const char *effect_name(enum ws_effect effect)
 {
-	switch (effect) {
+	switch ((unsigned)effect & WS_EFFECTS) {
 	case WS_PURE:
 		return "pure";
 	case WS_READ:
@@ -21,7 +21,13 @@ static const char *effect_name(enum ws_effect effect)
 
 void ws_need(lua_State *L, enum ws_effect effect, const char *what)
 {
-	if ((ws_engine(L)->forbidden & (unsigned)effect) == 0)
+	ws_need_path(L, effect, what, NULL);
+}
+
+void ws_need_path(lua_State *L, enum ws_effect effect, const char *what, const char *path)
+{
+	unsigned wanted = (unsigned)effect & WS_EFFECTS;
+	if ((ws_engine(L)->forbidden & wanted) == 0 || ws_guard_allows(L, wanted, path))
 		return;
 	struct ws_err err = {0};
 	ws_err_set(&err, "denied", "%s would %s, and this run may not", what,
@@ -29,11 +35,29 @@ void ws_need(lua_State *L, enum ws_effect effect, const char *what)
 	ws_err_raise(L, &err);
 }
 
+/* Asks for a native's effect on the paths that its arguments name. */
+static void check_effect(lua_State *L, const struct ws_native *native)
+{
+	unsigned where = (unsigned)native->effect & (WS_AT_1 | WS_AT_2 | WS_AT_DIR);
+	if (where == 0)
+		ws_need(L, native->effect, native->name);
+	for (int i = 1; i <= 2; i++)
+		if (where & (i == 1 ? WS_AT_1 : WS_AT_2))
+			ws_need_path(L, native->effect, native->name,
+				lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL);
+	if (where & WS_AT_DIR) {
+		bool named = lua_istable(L, 1) && lua_getfield(L, 1, "dir") == LUA_TSTRING;
+		ws_need_path(L, native->effect, native->name, named ? lua_tostring(L, -1) : ws_private_folder(L));
+		lua_settop(L, 1);
+	}
+}
+
 /* Stands in front of every native that writes or executes; upvalue 1 is its entry in the module's list. */
 static int guarded(lua_State *L)
 {
 	const struct ws_native *native = lua_touserdata(L, lua_upvalueindex(1));
-	ws_need(L, native->effect, native->name);
+	if ((ws_engine(L)->forbidden & (unsigned)native->effect) != 0)
+		check_effect(L, native);
 	return native->fn(L);
 }
 

@@ -32,8 +32,9 @@ struct ws_task {
 	enum task_state state;
 	int nargs; /* values on co for the first resume; results when ENDED */
 	uint64_t generation;
-	struct ws_op *op; /* in flight */
-	unsigned shields; /* > 0: cancellation waits */
+	struct ws_op *op;    /* in flight */
+	unsigned shields;    /* > 0: cancellation waits */
+	enum ws_grant grant; /* in a plan, what it may do */
 	bool cancelled;
 	bool failed;
 	bool queued;
@@ -280,6 +281,7 @@ struct ws_task *ws_task_new(lua_State *L, int nargs)
 		lua_getiuservalue(L, -1, 1);
 		lua_setiuservalue(L, -3, 1);
 		lua_pop(L, 1);
+		t->grant = e->current->grant;
 	}
 	lua_insert(L, -(nargs + 2)); /* task, fn, args… */
 	lua_pushcfunction(co, body);
@@ -293,6 +295,16 @@ struct ws_task *ws_task_new(lua_State *L, int nargs)
 	e->tasks = t;
 	make_ready(t);
 	return t;
+}
+
+enum ws_grant ws_task_grant(const struct ws_task *t)
+{
+	return t->grant;
+}
+
+void ws_task_set_grant(struct ws_task *t, enum ws_grant grant)
+{
+	t->grant = grant;
 }
 
 bool ws_task_ended(const struct ws_task *t)

@@ -39,7 +39,7 @@ void archive_keep_both(lua_State *L)
 int luaopen_ws_archive(lua_State *L)
 {
 	static const struct ws_native natives[] = {{"create", archive_create, WS_READ},
-		{"extract", archive_extract, WS_WRITE}, {"list", archive_list, WS_READ},
+		{"extract", archive_extract, WS_WRITE | WS_AT_2}, {"list", archive_list, WS_READ},
 		{"gunzip", archive_gunzip, WS_PURE}, {NULL, NULL, 0}};
 	return ws_natives(L, "ws.archive.native", natives);
 }

@@ -420,8 +420,9 @@ int archive_create(lua_State *L)
 	if ((level > 0 && archive_load(&err) != 0) ||
 		(hashed && WS_LAZY_LOAD(&hash, HASH_FUNCTIONS, "libcrypto.so.3", &err) != 0))
 		return ws_fail(L, &err);
-	if (ws_opt_string(L, 2, "file", NULL, NULL) != NULL)
-		ws_need(L, WS_WRITE, "archive.create");
+	const char *file = ws_opt_string(L, 2, "file", NULL, NULL);
+	if (file != NULL)
+		ws_need_path(L, WS_WRITE, "archive.create", file);
 	lua_settop(L, 2);
 	struct job *j = ws_op_new(L, &create_type, sizeof *j);
 	ws_buf_init(&j->out, MAX_MEMORY);

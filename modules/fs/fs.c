@@ -222,13 +222,15 @@ static int l_cwd(lua_State *L)
 
 int luaopen_ws_fs(lua_State *L)
 {
-	static const struct ws_native natives[] = {{"read", fs_l_read, WS_READ}, {"write", fs_l_write, WS_WRITE},
-		{"copy", fs_l_copy, WS_WRITE}, {"list", fs_l_list, WS_READ}, {"remove", fs_l_remove, WS_WRITE},
-		{"temp_dir", fs_l_temp_dir, WS_WRITE}, {"temp_file", fs_l_temp_file, WS_WRITE},
-		{"temp_left", fs_l_temp_left, WS_READ}, {"watch", fs_l_watch, WS_READ}, {"lock", fs_l_lock, WS_WRITE},
-		{"stat", l_stat, WS_READ}, {"exists", l_exists, WS_READ}, {"mkdir", l_mkdir, WS_WRITE},
-		{"rename", l_rename, WS_WRITE}, {"chmod", l_chmod, WS_WRITE}, {"touch", l_touch, WS_WRITE},
-		{"symlink", l_symlink, WS_WRITE}, {"readlink", l_readlink, WS_READ}, {"realpath", l_realpath, WS_READ},
-		{"cwd", l_cwd, WS_READ}, {NULL, NULL, 0}};
+	static const struct ws_native natives[] = {{"read", fs_l_read, WS_READ},
+		{"write", fs_l_write, WS_WRITE | WS_AT_1}, {"copy", fs_l_copy, WS_WRITE | WS_AT_2},
+		{"list", fs_l_list, WS_READ}, {"remove", fs_l_remove, WS_WRITE | WS_AT_1},
+		{"temp_dir", fs_l_temp_dir, WS_WRITE | WS_AT_DIR}, {"temp_file", fs_l_temp_file, WS_WRITE | WS_AT_DIR},
+		{"temp_left", fs_l_temp_left, WS_READ}, {"watch", fs_l_watch, WS_READ},
+		{"lock", fs_l_lock, WS_WRITE | WS_AT_1}, {"stat", l_stat, WS_READ}, {"exists", l_exists, WS_READ},
+		{"mkdir", l_mkdir, WS_WRITE | WS_AT_1}, {"rename", l_rename, WS_WRITE | WS_AT_1 | WS_AT_2},
+		{"chmod", l_chmod, WS_WRITE | WS_AT_1}, {"touch", l_touch, WS_WRITE | WS_AT_1},
+		{"symlink", l_symlink, WS_WRITE | WS_AT_2}, {"readlink", l_readlink, WS_READ},
+		{"realpath", l_realpath, WS_READ}, {"cwd", l_cwd, WS_READ}, {NULL, NULL, 0}};
 	return ws_natives(L, "ws.fs.native", natives);
 }

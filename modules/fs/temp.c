@@ -75,8 +75,10 @@ void fs_temp_forget(lua_State *L, const char *path)
 static int make_temp(lua_State *L, const char *op, int (*make)(char *name, int suffix_len))
 {
 	ws_opts_check(L, 1, "dir", "prefix", "suffix", NULL);
-	const char *env = getenv("TMPDIR");
-	const char *dir = ws_opt_string(L, 1, "dir", env != NULL && env[0] == '/' ? env : "/tmp", NULL);
+	const char *env = getenv("TMPDIR"), *private = ws_private_folder(L);
+	if (private == NULL)
+	private = env != NULL && env[0] == '/' ? env : "/tmp";
+	const char *dir = ws_opt_string(L, 1, "dir", private, NULL);
 	const char *prefix = ws_opt_string(L, 1, "prefix", "wsrun-", NULL);
 	const char *suffix = ws_opt_string(L, 1, "suffix", "", NULL);
 	luaL_argcheck(

@@ -132,6 +132,8 @@ static int l_start(lua_State *L)
 	parse(L, &o);
 	if (writes)
 		ws_need(L, WS_WRITE, o.what);
+	if (o.sink_file != NULL)
+		ws_need_path(L, WS_WRITE, o.what, o.sink_file);
 	struct http_loop *loop = http_loop_get(L, &err);
 	if (loop == NULL)
 		return ws_fail(L, &err);
