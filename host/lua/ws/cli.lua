@@ -8,6 +8,8 @@ local M = {}
 --- and makes requests: what they need is loaded meanwhile.
 M.commands = {
   { "run", "run a workflow by name or path", group = "Run" },
+  { "plan", "say what a workflow would change, and change nothing", group = "Run",
+    usage = "plan WORKFLOW ARGS [--save FILE] [--detailed-exitcode]" },
   { "resume", "continue a run that failed, was interrupted or killed", group = "Run",
     usage = "resume [RUN] [--from STEP] [--plan] [--force]" },
   { "approve", "say yes to what a parked run waits for", group = "Run", usage = "approve RUN [--no-resume]" },
@@ -34,6 +36,9 @@ M.options = {
   { "keep-going", doc = "start steps that do not depend on a failed one" },
   { "wait-lock", type = "duration", value = "TIME", doc = "wait that long for the platform's lock" },
   { "push", doc = "with --sandbox: push the manifest to a remote that is not a local path" },
+  { "plan", doc = "say what would change, and change nothing" },
+  { "save", type = "string", value = "FILE", doc = "with --plan: keep the plan there for `wsrun apply FILE`" },
+  { "detailed-exitcode", doc = "with --plan: exit code 2 when something would change" },
   { "yes", short = "y", doc = "answer yes to questions" },
   { "input", default = true, doc = "ask questions (--no-input: fail instead)" },
   { "json", doc = "events as NDJSON on stdout" },

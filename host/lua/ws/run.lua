@@ -36,14 +36,17 @@ Run.__index = Run
 ---@field read? fun(): any   gives its result again without doing its work, for results that hold secrets or cannot be
 ---  stored
 ---@field undo? fun(result: any)  undoes it when a later step fails; see Run:defer
+---@field plan? (fun(step: ws.Step): table?, any)|boolean|"run"  what `wsrun plan` does in its place: a function that says
+---  what would change (a list of ws.Change, or { deferred = "why" }) and may return the result as well; true: the step
+---  only holds others, its function is called; "run": it only looks, it is done; false: it is passed over (locks)
 
 local step_options = { needs = "table", timeout = "number", retry = "table", inputs = "any", always = "boolean",
-  read = "function", undo = "function" }
+  read = "function", undo = "function", plan = "any" }
 local now = engine.native.monotonic
 
 --- Makes a run. `emit` receives every event; see host/lua/ws/display.lua.
 ---@param spec { id: string, dir: string, title: string, options: table, emit: fun(event: table), journal?: ws.Journal,
----  replay?: ws.Replay, explain?: boolean }  explain: only say what a resumed run would do
+---  replay?: ws.Replay, explain?: boolean, plan?: ws.Plan }  explain: only say what a resumed run would do
 ---@return ws.Run
 function M.new(spec)
   return setmetatable({
@@ -51,7 +54,8 @@ function M.new(spec)
     sandbox = spec.options.sandbox == true,
     steps = {}, by_path = {}, told = {}, by_result = setmetatable({}, { __mode = "k" }),
     limit = spec.options.jobs and task.limit(spec.options.jobs),
-    journal = spec.journal, replay = spec.replay, explain = spec.explain, undos = {},
+    journal = spec.journal, replay = spec.replay, explain = spec.explain, plan = spec.plan,
+    undos = {},
     change_count = 0, started = now(), settled = require "ws.task.native".signal(),
   }, Run)
 end
@@ -67,6 +71,8 @@ local function keep(value)
   if not err.traceback then err.traceback = debug.traceback(nil, 2) end
   return err
 end
+
+Run.keep_error = keep
 
 --- Ends a step and tells who waits for it.
 ---@private
@@ -183,6 +189,9 @@ local function check_step(name, opts, fn)
       error(("w:step: %s must be a %s, not a %s"):format(key, wanted, type(option)), 3)
     end
   end
+  if not require "ws.plan".is_option(opts.plan) then
+    error('w:step: plan must be a function, true, false or "run"', 3)
+  end
 end
 
 --- Takes a step over from the run that is resumed, or says why it runs again. Returns its results, or nil.
@@ -231,6 +240,7 @@ function Run:step(name, opts, fn)
     self:settle(step, "skipped", why)
     error(why, 0)
   end
+  if self.plan then return self.plan:step(self, step, opts, fn) end
   if self.journal then step.key = require "ws.journal.replay".key(opts, step.needed) end
   if self.replay then
     local results = take_over(self, step, opts)

@@ -71,7 +71,10 @@ function M.continue(record, opts, globals)
     if globals[name] == nil or globals[name] == false then globals[name] = value end
   end
   globals.resumed, globals.from = record, opts.from
-  if opts.plan then globals.explain = function(run) show_plan(run, globals) end end
+  if opts.plan or globals.plan then -- the word is wsrun's own as well
+    opts.plan, globals.plan = true, nil
+    globals.explain = function(run) show_plan(run, globals) end
+  end
   local words = table.move(record.words, 1, #record.words, 1, {})
   return require "ws.cli.run".script(project.path(record.script), words, globals)
 end

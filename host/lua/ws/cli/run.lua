@@ -35,20 +35,28 @@ local function load_script(path)
 end
 
 --- A run's identity (when it began, and a few random digits) and its own folder, which no other run has.
-local function new_id()
-  local fs, runs = require "ws.fs", project.state_dir() .. "/runs"
-  local ok, err = fs.mkdir(runs, { parents = true, mode = 448 })
+---@async
+---@param kind string  "runs", "plans": the folder of the state in which its folder is
+---@return string? id
+---@return string|ws.Error dir
+function M.new_id(kind)
+  local fs, all = require "ws.fs", project.state_dir() .. "/" .. kind
+  local ok, err = fs.mkdir(all, { parents = true, mode = 448 })
   while ok do
     local id = os.date("!%Y%m%d-%H%M%S-") .. ("%04x"):format(math.random(0, 0xffff))
-    ok, err = fs.mkdir(runs .. "/" .. id, { exclusive = true, mode = 448 })
-    if ok then return id end
+    ok, err = fs.mkdir(all .. "/" .. id, { exclusive = true, mode = 448 })
+    if ok then return id, all .. "/" .. id end
     ok = err.kind == "exists"
   end
   return nil, err
 end
 
 --- What the summary calls the run: the platform and the workflow.
-local function title(path, args, workflow)
+---@param path string
+---@param args table
+---@param workflow ws.Workflow
+---@return string
+function M.title(path, args, workflow)
   local name = path:match("([^/]+)%.lua$") or path
   for _, arg in ipairs(workflow.args) do
     if arg.type == "manifest" and args[arg[1]] then return args[arg[1]].name .. "  " .. name end
@@ -62,9 +70,14 @@ local function quoted(word)
 end
 
 --- The command line to type for running this again.
-local function again(path, words, globals)
+---@param path string
+---@param words string[]
+---@param globals table
+---@return string
+function M.again(path, words, globals)
   local parts = { "wsrun" }
-  if globals.sandbox then parts[2] = "--sandbox" end
+  if globals.plan then parts[#parts + 1] = "--plan" end
+  if globals.sandbox then parts[#parts + 1] = "--sandbox" end
   parts[#parts + 1] = quoted(path)
   for _, word in ipairs(words) do parts[#parts + 1] = quoted(word) end
   return table.concat(parts, " ")
@@ -76,7 +89,9 @@ local function run_chunk(chunk, words)
 end
 
 --- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace.
-local function watch_signals(run, emit)
+---@param run ws.Run
+---@param emit fun(event: table)
+function M.watch_signals(run, emit)
   local presses = 0
   require "ws.signal.native".handle(function(name)
     local process = require "ws.process"
@@ -100,7 +115,13 @@ local function watch_signals(run, emit)
 end
 
 --- Runs a workflow in its own task, so that a signal can end what only waits.
-local function perform(run, workflow, args)
+---@async
+---@param run ws.Run
+---@param workflow { run: fun(w: ws.Run, args: table) }
+---@param args table
+---@return true? ok
+---@return ws.Error? err
+function M.perform(run, workflow, args)
   local task = require "ws.task"
   run.cancel_waits = function()
     -- Steps that run a child end when the child does; what only sleeps or polls is cancelled.
@@ -153,7 +174,7 @@ end
 local function make_run(path, workflow, words, globals, args)
   local resumed = globals.resumed
   local id, problem = resumed and resumed.id, nil
-  if not id then id, problem = new_id() end
+  if not id then id, problem = M.new_id "runs" end
   if not id then return nil, problem end
   local dir = project.state_dir() .. "/runs/" .. id
   local made
@@ -161,7 +182,7 @@ local function make_run(path, workflow, words, globals, args)
   if not made then return nil, problem end
   local options = {}
   for _, name in ipairs(KEPT) do options[name] = globals[name] end
-  local run = require "ws.run".new { id = id, dir = dir, title = title(path, args, workflow), options = globals }
+  local run = require "ws.run".new { id = id, dir = dir, title = M.title(path, args, workflow), options = globals }
   local root = project.root() .. "/"
   local absolute = require "ws.fs".absolute(path)
   local about = { script = absolute:sub(1, #root) == root and absolute:sub(#root + 1) or absolute, words = words,
@@ -175,6 +196,24 @@ local function make_run(path, workflow, words, globals, args)
   return run
 end
 
+--- The arguments of a workflow, or an error with its exit code and where help is.
+---@async
+---@param path string
+---@param workflow ws.Workflow
+---@param words string[]
+---@return table? args
+---@return ws.Error? err
+function M.read_args(path, workflow, words)
+  local args, err = workflow:read_args(words)
+  if args then return args end
+  if not err.usage then
+    err.exit = err.exit or 65
+  else
+    err.hint = (err.hint and err.hint .. "; " or "") .. ("wsrun %s -h shows the arguments"):format(path)
+  end
+  return nil, err
+end
+
 local function run_workflow(path, workflow, words, globals)
   if globals.help then
     print(workflow:help("wsrun " .. path))
@@ -184,25 +223,18 @@ local function run_workflow(path, workflow, words, globals)
     local ready, problem = require "ws.junit".prepare(globals.junit)
     if not ready then return nil, problem end
   end
-  local args, err = workflow:read_args(words)
-  if not args then
-    if not err.usage then
-      err.exit = err.exit or 65
-    else
-      err.hint = (err.hint and err.hint .. "; " or "") .. ("wsrun %s -h shows the arguments"):format(path)
-    end
-    return nil, err
-  end
+  local args, err = M.read_args(path, workflow, words)
+  if not args then return nil, err end
   local run, problem = make_run(path, workflow, words, globals, args)
   if not run then return nil, problem end
   local _ <close> = run.journal
   local screen = display.open(globals)
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
   run.emit = globals.quiet and quiet(screen) or screen.emit
-  watch_signals(run, screen.emit)
-  run.emit { type = "run_start", run = run, fields = { title = run.title, command = again(path, words, globals),
+  M.watch_signals(run, screen.emit)
+  run.emit { type = "run_start", run = run, fields = { title = run.title, command = M.again(path, words, globals),
     resumed = run.replay ~= nil or nil } }
-  local ok, failure = perform(run, workflow, args)
+  local ok, failure = M.perform(run, workflow, args)
   if not ok and not run.interrupted and failure.kind ~= "parked" then
     for _, undo_error in ipairs(run:undo()) do
       run:note(("undoing failed: %s"):format(tostring(undo_error)))
@@ -210,7 +242,7 @@ local function run_workflow(path, workflow, words, globals)
   end
   screen.close()
   return M.finish(run, ok, failure, { screen = screen, globals = globals,
-    command = ok and again(path, words, globals) or "wsrun resume " .. run.id })
+    command = ok and M.again(path, words, globals) or "wsrun resume " .. run.id })
 end
 
 --- Says what a resumed run would do; `globals.resumed` is the run. Nothing is changed: the natives refuse it.
@@ -228,7 +260,7 @@ local function explain_workflow(path, workflow, words, globals)
   if not journal then return nil, err end
   local _ <close> = journal
   local resumed = globals.resumed
-  local run = require "ws.run".new { id = resumed.id, dir = resumed.dir, title = title(path, args, workflow),
+  local run = require "ws.run".new { id = resumed.id, dir = resumed.dir, title = M.title(path, args, workflow),
     options = globals, emit = function() end, journal = journal, explain = true }
   run.replay, err = require "ws.journal.replay".new(journal, resumed.id, globals.from)
   if not run.replay then return nil, err end
@@ -340,7 +372,9 @@ function M.script(path, words, globals)
   end
   if workflow == nil then return 0 end
   if require "ws.workflow".is(workflow) then
-    return (globals.explain and explain_workflow or run_workflow)(path, workflow, words, globals)
+    local go = globals.explain and explain_workflow or globals.plan and not globals.help
+      and require "ws.cli.plan".workflow or run_workflow
+    return go(path, workflow, words, globals)
   end
   return invalid(("%s returned a %s; a script returns nothing, or what ws.workflow{...} gives"):format(path,
     type(workflow)))

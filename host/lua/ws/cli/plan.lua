@@ -1,0 +1,98 @@
+--- `wsrun plan WORKFLOW ARGS`, and `--plan` with any workflow: says what a run would do, and does nothing of it.
+local display = require "ws.display"
+local engine = require "ws.engine"
+local errors = require "ws.error"
+local interrupt = require "ws.cli.interrupt"
+local json = require "ws.json"
+local plan = require "ws.plan"
+local project = require "ws.project"
+local report = require "ws.plan.report"
+local runs = require "ws.cli.run"
+
+local M = {}
+
+local CHANGES = 2 -- exit code with --detailed-exitcode
+
+--- Says what was found out on stdout.
+local function tell(run, globals)
+  if globals.json then
+    print(json.encode(report.document(run)))
+  else
+    local tty = engine.native.is_tty(1)
+    print(report.text(run, { paint = display.painter(display.wants_color(tty, globals)), unicode = display.unicode(),
+      verbose = globals.verbose }))
+  end
+end
+
+--- What a plan came to: its error, or nil.
+local function failure_of(run, ok, failure)
+  if run.interrupted then return errors.new { kind = "interrupted", message = "the plan was interrupted" } end
+  if run.failed_step then return run.failed_step.err end
+  if ok then return nil end
+  if plan.is_stop(failure) then
+    run.plan.stopped = failure
+    return nil
+  end
+  return failure
+end
+
+local function finish(run, ok, failure, globals)
+  local err = failure_of(run, ok, failure)
+  if not run.interrupted then tell(run, globals) end
+  if err then
+    local look = { paint = display.painter(display.wants_color(engine.native.is_tty(2), globals)),
+      marks = display.marks(), command = globals.command }
+    display.write(require "ws.card".failure(run, err, look) .. "\n")
+    if globals.verbose and err.traceback then display.write(err.traceback .. "\n") end
+    return run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err)
+  end
+  return globals["detailed-exitcode"] and plan.has_changes(run) and CHANGES or 0
+end
+
+--- Plans a workflow.
+---@async
+---@param path string
+---@param workflow ws.Workflow
+---@param words string[]
+---@param globals table
+---@return integer? code
+---@return ws.Error? err
+function M.workflow(path, workflow, words, globals)
+  local args, err = runs.read_args(path, workflow, words)
+  if not args then return nil, err end
+  local fs = require "ws.fs"
+  local id, dir = runs.new_id "plans" -- logs, plans of terraform, temporary files; removed at a good end
+  if not id then return nil, dir end
+  local options = setmetatable({ ["keep-going"] = true }, { __index = globals })
+  local run = require "ws.run".new { id = id, dir = dir, title = runs.title(path, args, workflow), options = options }
+  -- From here on nothing but the private folders can be changed; this task writes the report and the saved plan.
+  local grant = engine.native.guard(dir, project.state_dir())
+  grant "everything"
+  run.plan = plan.new { grant = grant }
+  local screen = display.open(setmetatable({ json = false }, { __index = globals }))
+  local _ <close> = setmetatable({}, { __close = function() screen.close() end })
+  run.emit = globals.quiet and function() end or screen.emit
+  runs.watch_signals(run, screen.emit)
+  run.emit { type = "run_start", run = run, fields = { title = run.title .. " (plan)",
+    command = runs.again(path, words, globals) } }
+  local ok, failure = runs.perform(run, { run = function(...)
+    grant "nothing"
+    return workflow.run(...)
+  end }, args)
+  screen.close()
+  local code = finish(run, ok, failure, globals)
+  if code == 0 or code == CHANGES then fs.remove(dir, { recursive = true, missing_ok = true }) end
+  return code
+end
+
+--- `wsrun plan WORKFLOW ARGS`
+function M.main(words, globals)
+  globals.plan = true
+  if not words[1] then
+    return nil, errors.new { kind = "invalid", usage = true, message = "wsrun plan needs the name of a workflow",
+      hint = "wsrun list shows them" }
+  end
+  return runs.main(words, globals)
+end
+
+return M
