@@ -7,6 +7,7 @@ local applications = require "lib.applications"
 local cluster = require "lib.cluster"
 local dependencies = require "lib.dependencies"
 local inputs = require "lib.inputs"
+local plan = require "lib.plan"
 local platform = require "lib.platform"
 local sql = require "lib.sql"
 local static = require "lib.static"
@@ -22,31 +23,39 @@ return ws.workflow {
   run = function(w, args)
     local p = platform.open(w, args.platform)
     local lock <close> = p:lock()
-    w:step("check", function() p:check() end)
+    w:step("check", { plan = "run" }, function() p:check() end)
 
     local has = {}
     for _, layer in ipairs(inputs.layers(p.manifest)) do has[layer] = true end
     local apps = not args["skip-apps"]
 
     w:together {
-      function() w:step("base", function() return p:apply("base") end) end,
+      function() w:step("base", { plan = plan.layer(p, "base") }, function() return p:apply("base") end) end,
       function()
         if not has.bastion then return end
-        w:step("bastion", { needs = { "base" } }, function() return p:apply("bastion") end)
+        w:step("bastion", { needs = { "base" }, plan = plan.layer(p, "bastion") }, function()
+          return p:apply("bastion")
+        end)
       end,
       function()
-        w:step("kubernetes", { needs = { "base" } }, function() return p:apply("kubernetes") end)
+        w:step("kubernetes", { needs = { "base" }, plan = plan.layer(p, "kubernetes") }, function()
+          return p:apply("kubernetes")
+        end)
         w:step("cluster", function() cluster.prepare(p) end)
         w:step("dependencies", function() dependencies.install(p) end)
       end,
       function()
-        w:step("sql-number", function() sql.draw_number(p) end)
-        w:step("data", { needs = { "base" } }, function() return p:apply("data", sql.passwords(p), sql.current(p)) end)
+        w:step("sql-number", { plan = plan.sql_number(p) }, function() sql.draw_number(p) end)
+        w:step("data", { needs = { "base" }, plan = plan.data(p) }, function()
+          return p:apply("data", sql.passwords(p), sql.current(p))
+        end)
         w:step("sql-secrets", { needs = { "cluster" } }, function() sql.store_secrets(p) end)
       end,
       function()
         if not has.monitoring then return end
-        w:step("monitoring", { needs = { "kubernetes", "data" } }, function() return p:apply("monitoring") end)
+        w:step("monitoring", { needs = { "kubernetes", "data" }, plan = plan.layer(p, "monitoring") }, function()
+          return p:apply("monitoring")
+        end)
       end,
       function()
         if not apps then return end

@@ -332,17 +332,20 @@ local function check(name, opts, options)
   return opts or {}
 end
 
---- Plans without applying. With `out` the plan is kept there, for Layer:apply and Layer:show; it holds secrets.
+--- Plans without applying. With `out` the plan is kept there, for Layer:apply and Layer:show; it holds secrets. With
+--- `lock = false` the state's lock is not taken: nothing at all is written to the backend then.
 ---@async
----@param opts? { out?: string, destroy?: boolean }
+---@param opts? { out?: string, destroy?: boolean, lock?: boolean }
 ---@return ws.terraform.Result? result
 ---@return ws.Error? err
 function Layer:plan(opts)
-  opts = check("plan", opts, { out = true, destroy = true })
+  opts = check("plan", opts, { out = true, destroy = true, lock = true })
   local ok, err = self:init()
   if not ok then return nil, err end
   local vars = json.encode(self.opts.vars or json.object {}, { secrets = true })
-  local flags = opts.destroy and { "-destroy" } or nil
+  local flags = {}
+  if opts.destroy then flags[1] = "-destroy" end
+  if opts.lock == false then flags[#flags + 1] = "-lock=false" end
   return with_private_file(self, ".tfvars.json", vars, function(vars_path)
     if not opts.out then
       return with_private_file(self, ".tfplan", nil, function(path) return plan(self, path, vars_path, flags) end)

@@ -35,7 +35,7 @@ end
 ---@return table lock
 function Platform:lock()
   local m = self.manifest
-  return self.w:step("lock", function()
+  return self.w:step("lock", { plan = false }, function()
     return require "ws.lock".acquire {
       bucket = m["remote-bucket"], name = m.name, run = self.w.id,
       wait = self.w.options["wait-lock"] or 0,

@@ -26,7 +26,7 @@ local M = {}
 
 ---@class ws.Plan
 ---@field pins table[]                 what must not have moved when the plan is applied; see ws.plan.pins
----@field files table<string, string>  what a saved plan takes along: name → path
+---@field kept table<string, table>   what a saved plan takes along, by step
 ---@field stopped? ws.Error            the workflow's own code needed what is not known
 local Plan = {}
 Plan.__index = Plan
@@ -39,7 +39,7 @@ local change_fields = { what = "string", action = "string", name = "string", det
 ---@param spec { grant: fun(what: string): string }
 ---@return ws.Plan
 function M.new(spec)
-  return setmetatable({ grant = spec.grant, pins = {}, files = {} }, Plan)
+  return setmetatable({ grant = spec.grant, pins = {}, kept = {} }, Plan)
 end
 
 --- Whether a step's option `plan` is one: a function, true, false or "run".
@@ -122,6 +122,7 @@ end
 ---@return any ...
 function Plan:step(run, step, opts, fn)
   if opts.plan == false then
+    step.summary = "not in a plan"
     run:settle(step, "done")
     return unknown.new(step.path)
   end
@@ -168,6 +169,13 @@ function Plan:pin(step, fact)
   fact.value, fact.step = value, step.path
   self.pins[#self.pins + 1] = fact
   return true
+end
+
+--- What the current step will be done with when the saved plan is applied: JSON, and perhaps a file.
+---@param step ws.Step
+---@param item { file?: string }
+function Plan:keep(step, item)
+  self.kept[step.path] = item
 end
 
 --- Counts of a plan: of changes by action, and of steps that are deferred or would run.
