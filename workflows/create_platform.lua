@@ -41,15 +41,17 @@ return ws.workflow {
         w:step("kubernetes", { needs = { "base" }, plan = plan.layer(p, "kubernetes") }, function()
           return p:apply("kubernetes")
         end)
-        w:step("cluster", function() cluster.prepare(p) end)
-        w:step("dependencies", function() dependencies.install(p) end)
+        w:step("cluster", { plan = plan.cluster(p) }, function() cluster.prepare(p) end)
+        w:step("dependencies", { plan = true }, function() dependencies.install(p) end)
       end,
       function()
         w:step("sql-number", { plan = plan.sql_number(p) }, function() sql.draw_number(p) end)
         w:step("data", { needs = { "base" }, plan = plan.data(p) }, function()
           return p:apply("data", sql.passwords(p), sql.current(p))
         end)
-        w:step("sql-secrets", { needs = { "cluster" } }, function() sql.store_secrets(p) end)
+        w:step("sql-secrets", { needs = { "cluster" }, plan = plan.sql_secrets(p) }, function()
+          sql.store_secrets(p)
+        end)
       end,
       function()
         if not has.monitoring then return end
@@ -63,7 +65,9 @@ return ws.workflow {
       end,
       function()
         if not apps then return end
-        w:step("applications", { needs = { "dependencies", "sql-secrets" } }, function() applications.deploy(p) end)
+        w:step("applications", { needs = { "dependencies", "sql-secrets" }, plan = true }, function()
+          applications.deploy(p)
+        end)
       end,
     }
     lock:release()

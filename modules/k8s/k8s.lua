@@ -86,7 +86,8 @@ end
 --- Sends a request to the cluster. GET is tried again after lost connections, 429 and 5xx.
 ---@async
 ---@param opts { path: string, method?: string, query?: table, body?: any, content_type?: string, timeout?: number,
----  sink?: function, text?: boolean, accept?: string }  `text`: return the body as it is
+---  sink?: function, text?: boolean, accept?: string, reads?: boolean }  `text`: return the body as it is; `reads`: it
+---  changes nothing, whatever its method says
 ---@return any? value
 ---@return ws.Error? err
 function Client:request(opts)
@@ -99,7 +100,7 @@ function Client:request(opts)
     local headers, problem = headers_of(self, opts)
     if not headers then return true, nil, problem end
     local answer, err = http.request { method = method, url = url, headers = headers, body = body, sink = opts.sink,
-      ca = self.ca, cert = self.cert, key = self.key, timeout = opts.timeout or TIMEOUT,
+      reads = opts.reads, ca = self.ca, cert = self.cert, key = self.key, timeout = opts.timeout or TIMEOUT,
       stall_timeout = opts.sink and 0 or nil } -- a watch may be silent as long as it lasts
     if not answer then
       if method == "GET" and err.retryable and not opts.sink then return false, nil, nil, err end
@@ -206,7 +207,8 @@ end
 --- https://kubernetes.io/docs/reference/using-api/server-side-apply/
 ---@async
 ---@param object table
----@param opts? { manager?: string, force?: boolean, dry_run?: boolean }  force: take fields that others own
+---@param opts? { manager?: string, force?: boolean, dry_run?: boolean }  force: take fields that others own; dry_run:
+---  only return what would come of it
 ---@return table? object
 ---@return ws.Error? err  kinds: `conflict` (another manager owns a field), `invalid`, `denied`, ...
 function Client:apply(object, opts)
@@ -214,7 +216,7 @@ function Client:apply(object, opts)
   if not path then return nil, err end
   return self:request { path = path, method = "PATCH", body = object, content_type = "application/apply-patch+yaml",
     query = { fieldManager = opts and opts.manager or "wsrun", force = opts and opts.force and "true" or "false",
-      dryRun = opts and opts.dry_run and "All" or nil } }
+      dryRun = opts and opts.dry_run and "All" or nil }, reads = opts and opts.dry_run or nil }
 end
 
 --- Changes some fields of an object by a merge patch (RFC 7396).

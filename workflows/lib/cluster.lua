@@ -100,8 +100,9 @@ local function write_kubeconfig(p, description)
   return path
 end
 
---- The account that runs this gets the role cluster-admin, and so do those that the manifest names.
-local function bind_admins(p)
+--- The account that runs this gets the role cluster-admin, and so do those that the manifest names; nil when there is
+--- nobody.
+local function admin_binding(p)
   local subjects = {}
   local identity = gcp.identity()
   local wanted = { identity and "user:" .. identity }
@@ -111,12 +112,12 @@ local function bind_admins(p)
     subjects[#subjects + 1] = { kind = kind == "group" and "Group" or "User", name = name or member,
       apiGroup = "rbac.authorization.k8s.io" }
   end
-  if #subjects == 0 then return false end
-  return M.apply(p.api, {
+  if #subjects == 0 then return nil end
+  return {
     apiVersion = "rbac.authorization.k8s.io/v1", kind = "ClusterRoleBinding", metadata = { name = "wsrun-admins" },
     roleRef = { apiGroup = "rbac.authorization.k8s.io", kind = "ClusterRole", name = "cluster-admin" },
     subjects = json.array(subjects),
-  })
+  }
 end
 
 --- Applies an object with server-side apply; returns whether it changed.
@@ -145,13 +146,17 @@ local function namespace_names(m)
   return names
 end
 
---- Makes sure that a namespace exists; returns whether it was made.
----@param api table
----@param name string
----@param labels? table<string, string>
----@return boolean changed
-function M.namespace(api, name, labels)
-  return M.apply(api, { apiVersion = "v1", kind = "Namespace", metadata = { name = name, labels = labels } })
+--- What every cluster of the platform holds: who may administer it, and the namespaces.
+---@param p Platform
+---@return table? binding
+---@return table[] namespaces
+function M.objects(p)
+  local namespaces = {}
+  for i, name in ipairs(namespace_names(p.manifest)) do
+    namespaces[i] = { apiVersion = "v1", kind = "Namespace", metadata = { name = name,
+      labels = { ["wsrun.platform"] = p.name } } }
+  end
+  return admin_binding(p), namespaces
 end
 
 --- Waits for the cluster and prepares it: kubeconfig, admins, namespaces. Sets p.api and p.kubeconfig.
@@ -162,10 +167,11 @@ function M.prepare(p)
   p.kubeconfig = write_kubeconfig(p, description)
   assert(p.api:wait_ready { timeout = 300 })
   local changed = {}
-  if bind_admins(p) then changed[#changed + 1] = "admins bound" end
+  local binding, namespaces = M.objects(p)
+  if binding and M.apply(p.api, binding) then changed[#changed + 1] = "admins bound" end
   local made = 0
-  for _, name in ipairs(namespace_names(p.manifest)) do
-    if M.namespace(p.api, name, { ["wsrun.platform"] = p.name }) then made = made + 1 end
+  for _, namespace in ipairs(namespaces) do
+    if M.apply(p.api, namespace) then made = made + 1 end
   end
   if made > 0 then changed[#changed + 1] = ("%d namespaces"):format(made) end
   if #changed > 0 then p.w:changed(table.concat(changed, ", ")) else p.w:summary("no change") end
@@ -207,10 +213,19 @@ end
 ---@param values table<string, string|ws.Secret>
 ---@return boolean changed
 function M.write_secret(api, namespace, name, values)
+  return M.apply(api, M.secret(namespace, name, values))
+end
+
+--- A secret as an object.
+---@param namespace string
+---@param name string
+---@param values table<string, string|ws.Secret>
+---@return table object
+function M.secret(namespace, name, values)
   local data = {}
   for key, value in pairs(values) do data[key] = crypto.base64_encode(value) end
-  return M.apply(api, { apiVersion = "v1", kind = "Secret", type = "Opaque", metadata = { name = name,
-    namespace = namespace }, data = data })
+  return { apiVersion = "v1", kind = "Secret", type = "Opaque", metadata = { name = name, namespace = namespace },
+    data = data }
 end
 
 --- Deletes what in the cluster owns things outside it: services and ingresses with load balancers, volumes with disks.

@@ -6,6 +6,7 @@ local helm = require "ws.helm"
 local http = require "ws.http"
 local json = require "ws.json"
 local project = require "ws.project"
+local releases = require "lib.plan.releases"
 
 local M = {}
 
@@ -72,15 +73,27 @@ local function release(p, what, options)
   end
 end
 
-local function install_one(p, name, wanted)
+--- The chart of a dependency, as people know it, and its release; without a cluster only what needs no chart.
+local function describe(p, name, wanted)
   local default = known[name] or {}
   local chart = wanted.chart or default.chart
-  local path, stand_in = fetch_chart(p, chart, wanted.repository or default.repository, wanted.version)
-  if stand_in then p.w:note(("%s: its repository cannot be reached, the sandbox's stand-in is used"):format(chart)) end
-  release(p, chart .. " " .. wanted.version, {
-    release = wanted.release or chart, chart = path, namespace = wanted.namespace or default.namespace,
-    values = M.merge(chart == default.chart and default.values and default.values(p), wanted.values),
-  })
+  local options = { release = wanted.release or chart, namespace = wanted.namespace or default.namespace }
+  if p.kubeconfig then
+    local stand_in
+    options.chart, stand_in = fetch_chart(p, chart, wanted.repository or default.repository, wanted.version)
+    options.values = M.merge(chart == default.chart and default.values and default.values(p), wanted.values)
+    if stand_in then
+      p.w:note(("%s: its repository cannot be reached, the sandbox's stand-in is used"):format(chart))
+    end
+  end
+  return chart .. " " .. wanted.version, options
+end
+
+--- One release as a step of its own, installed or upgraded, or planned. `about` gives its title and its options.
+local function step(p, name, about)
+  p.w:step(name, { plan = function(current) return releases.plan(p, current, about()) end }, function()
+    release(p, about())
+  end)
 end
 
 --- Values of charts/platform: the issuer and the Prometheus servers that the manifest asks for.
@@ -126,15 +139,14 @@ function M.install(p)
   table.sort(names)
   local functions = {}
   for i, name in ipairs(names) do
-    functions[i] = function() p.w:step(name, function() install_one(p, name, wanted[name]) end) end
+    functions[i] = function() step(p, name, function() return describe(p, name, wanted[name]) end) end
   end
   p.w:together(functions)
   local values = M.platform_values(p.manifest)
   if not values then return end
-  p.w:step("platform", function()
-    release(p, "charts/platform", {
-      release = "platform", chart = project.path("charts/platform"), namespace = "platform", values = values,
-    })
+  step(p, "platform", function()
+    return "charts/platform", { release = "platform", chart = project.path("charts/platform"), namespace = "platform",
+      values = values }
   end)
 end
 

@@ -1,8 +1,11 @@
 -- Plan functions of a platform's steps: what each would change, for `wsrun plan`.
 --
 -- Each function here makes one from the platform. They look and compare; the natives refuse everything else.
+local cluster = require "lib.cluster"
+local inputs = require "lib.inputs"
 local layers = require "lib.plan.layers"
 local manifest = require "lib.manifest"
+local objects = require "lib.plan.objects"
 local sql = require "lib.sql"
 
 local M = { layer = layers.apply, destroy_layer = layers.destroy }
@@ -35,6 +38,44 @@ function M.data(p)
     end
     return true, sql.passwords(p), sql.current(p)
   end)
+end
+
+--- The cluster: its administrators and namespaces. When it runs it is connected to, for the plans of what is in it.
+---@param p Platform
+function M.cluster(p)
+  return function()
+    local description = cluster.describe(p)
+    if description and description.status == "RUNNING" then cluster.connect(p) end
+    local binding, namespaces = cluster.objects(p)
+    local list = {}
+    for _, object in ipairs(table.move(namespaces, 1, #namespaces, binding and 2 or 1, { binding })) do
+      list[#list + 1] = objects.compare(p.api, object, "wsrun")
+    end
+    return list
+  end
+end
+
+--- The secrets in which applications find their databases. Their values are compared and never shown.
+---@param p Platform
+function M.sql_secrets(p)
+  return function()
+    local list = {}
+    local outputs = p:read_outputs("data")
+    for _, db in ipairs(inputs.databases(p.manifest)) do
+      local password = p.api and cluster.read_secret(p.api, db.namespace, db.secret, "password")
+      local change
+      if not password or not outputs.sql_host then
+        change = { what = "kubernetes", action = password and "change" or "add", unknown = true,
+          name = ("Secret %s/%s"):format(db.namespace, db.secret) }
+      else
+        change = objects.compare(p.api, cluster.secret(db.namespace, db.secret, { username = db.user,
+          password = password, database = db.database, host = outputs.sql_host, port = tostring(outputs.sql_port) }),
+          "wsrun")
+      end
+      list[#list + 1] = change
+    end
+    return list
+  end
 end
 
 return M
