@@ -61,7 +61,9 @@ return ws.workflow {
       end,
       function()
         if not apps then return end
-        w:step("static-files", { needs = { "kubernetes" } }, function() static.upload(p) end)
+        w:step("static-files", { needs = { "kubernetes" }, plan = plan.static_files(p) }, function()
+          static.upload(p)
+        end)
       end,
       function()
         if not apps then return end

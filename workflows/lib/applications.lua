@@ -3,7 +3,9 @@ local fs = require "ws.fs"
 local project = require "ws.project"
 local yaml = require "ws.yaml"
 local cluster = require "lib.cluster"
+local objects = require "lib.plan.objects"
 local release = require "lib.release"
+local releases = require "lib.plan.releases"
 local ws = require "ws"
 
 local M = {}
@@ -33,18 +35,27 @@ local function yaml_files(p, app, i)
   return files
 end
 
-local function deploy_paths(p, app)
-  local changed, total = 0, 0
+--- The objects of an application that is plain YAML.
+local function objects_of(p, app)
+  local list = {}
   for i in ipairs(app.paths) do
     for _, file in ipairs(yaml_files(p, app, i)) do
       for _, object in ipairs(assert(yaml.decode_all(assert(fs.read(file)), { filename = file, yaml11 = true }))) do
         if type(object) == "table" and object.kind then
           object.metadata.namespace = object.metadata.namespace or app.namespace
-          if cluster.apply(p.api, object) then changed = changed + 1 end
-          total = total + 1
+          list[#list + 1] = object
         end
       end
     end
+  end
+  return list
+end
+
+local function deploy_paths(p, app)
+  local list, changed = objects_of(p, app), 0
+  local total = #list
+  for _, object in ipairs(list) do
+    if cluster.apply(p.api, object) then changed = changed + 1 end
   end
   if changed > 0 then
     p.w:changed(say(app, ("%d of %d objects applied"):format(changed, total)))
@@ -59,7 +70,11 @@ function M.deploy(p)
   local functions = {}
   for i, app in ipairs(p.manifest.applications or {}) do
     functions[i] = function()
-      p.w:step(app.name, function()
+      local function changes(step)
+        if not app.paths then return releases.plan_application(p, step, app) end
+        return objects.compare_all(p.api, objects_of(p, app))
+      end
+      p.w:step(app.name, { plan = changes }, function()
         if app.paths then deploy_paths(p, app) else deploy_chart(p, app) end
       end)
     end

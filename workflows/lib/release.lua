@@ -67,7 +67,7 @@ end
 
 --- Waits for who is at work on the release, and removes what a dead run left in the middle.
 local function settle(p, app, last)
-  if not last or not last.status:find("^pending%-") then return last end
+  if not last or p.w.plan or not last.status:find("^pending%-") then return last end
   p.w:progress(("revision %d is %s"):format(last.revision, last.status))
   local settled, err, given_up = helm.settle(handle(p, app, { exclusive = LABEL, kubeconfig = p.kubeconfig,
     on_event = function(event) p.w:progress(event.text) end }))

@@ -103,8 +103,13 @@ function M.stale(names, entry, wanted)
   return stale
 end
 
---- Everything that the manifest's entries mean, and the folders that are to be tidied up.
-local function collect(p)
+--- Everything that the manifest's entries mean, and the folders that are to be tidied up. Raises when a file is missing.
+---@async
+---@param p Platform
+---@return { path: string, target: string }[] files
+---@return table<string, true> wanted  their targets
+---@return table[] tidy
+function M.collect(p)
   local files, wanted, tidy = {}, {}, {}
   for i, entry in ipairs(p.manifest["static-files"] or {}) do
     local path = project.path(entry.source)
@@ -162,7 +167,7 @@ end
 ---@param p Platform
 ---@return StaticPlan
 function M.compare(p)
-  local files, wanted, tidy = collect(p)
+  local files, wanted, tidy = M.collect(p)
   if #files == 0 and #tidy == 0 then return { files = {}, stale = {}, total = 0 } end
   local bucket = p:read_outputs("kubernetes").static_bucket
   if not bucket then

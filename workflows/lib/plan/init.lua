@@ -7,6 +7,7 @@ local layers = require "lib.plan.layers"
 local manifest = require "lib.manifest"
 local objects = require "lib.plan.objects"
 local sql = require "lib.sql"
+local static = require "lib.static"
 
 local M = { layer = layers.apply, destroy_layer = layers.destroy }
 
@@ -47,11 +48,7 @@ function M.cluster(p)
     local description = cluster.describe(p)
     if description and description.status == "RUNNING" then cluster.connect(p) end
     local binding, namespaces = cluster.objects(p)
-    local list = {}
-    for _, object in ipairs(table.move(namespaces, 1, #namespaces, binding and 2 or 1, { binding })) do
-      list[#list + 1] = objects.compare(p.api, object, "wsrun")
-    end
-    return list
+    return objects.compare_all(p.api, table.move(namespaces, 1, #namespaces, binding and 2 or 1, { binding }))
   end
 end
 
@@ -69,10 +66,32 @@ function M.sql_secrets(p)
           name = ("Secret %s/%s"):format(db.namespace, db.secret) }
       else
         change = objects.compare(p.api, cluster.secret(db.namespace, db.secret, { username = db.user,
-          password = password, database = db.database, host = outputs.sql_host, port = tostring(outputs.sql_port) }),
-          "wsrun")
+          password = password, database = db.database, host = outputs.sql_host, port = tostring(outputs.sql_port) }))
       end
       list[#list + 1] = change
+    end
+    return list
+  end
+end
+
+--- The static files: what the bucket lacks, has with other bytes or headers, or has too much.
+---@param p Platform
+function M.static_files(p)
+  return function()
+    local list = {}
+    if not p:read_outputs("kubernetes").static_bucket then
+      for _, file in ipairs((static.collect(p))) do
+        list[#list + 1] = { what = "bucket", action = "add", name = file.target, unknown = true }
+      end
+      return list
+    end
+    local found = static.compare(p)
+    for _, file in ipairs(found.files) do
+      list[#list + 1] = { what = "bucket", action = file.generation == 0 and "add" or "change",
+        name = ("gs://%s/%s"):format(found.bucket, file.target) }
+    end
+    for _, object in ipairs(found.stale) do
+      list[#list + 1] = { what = "bucket", action = "remove", name = ("gs://%s/%s"):format(found.bucket, object.name) }
     end
     return list
   end

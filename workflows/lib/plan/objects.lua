@@ -4,6 +4,8 @@ local platform = require "lib.platform"
 
 local M = {}
 
+local MANAGER = "wsrun" -- as lib/cluster.lua applies
+
 -- What the server keeps for itself, and what controllers write.
 local OWN = { managedFields = true, resourceVersion = true, generation = true, uid = true, creationTimestamp = true }
 
@@ -42,9 +44,8 @@ end
 ---@async
 ---@param api? table     nil: there is no cluster yet
 ---@param object table
----@param manager string
 ---@return ws.Change?
-function M.compare(api, object, manager)
+function M.compare(api, object)
   local added = { what = "kubernetes", action = "add", name = M.name(object) }
   if not api then return added end
   local meta = object.metadata
@@ -54,10 +55,21 @@ function M.compare(api, object, manager)
     platform.unless_missing(err)
     return added
   end
-  local after = assert(api:apply(object, { manager = manager, force = true, dry_run = true }))
+  local after = assert(api:apply(object, { manager = MANAGER, force = true, dry_run = true }))
   local attributes = M.differences(before, after)
   if #attributes == 0 then return nil end
   return { what = "kubernetes", action = "change", name = M.name(object), attributes = attributes }
+end
+
+--- What applying several objects would change, with the images in them.
+---@async
+---@param api? table
+---@param list table[]
+---@return ws.Change[]
+function M.compare_all(api, list)
+  local all = {}
+  for _, object in ipairs(list) do all[#all + 1] = M.compare(api, object) end
+  return all
 end
 
 --- Images that differ between two objects that run containers, as changes.

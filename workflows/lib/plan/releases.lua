@@ -1,6 +1,7 @@
 -- What installing or upgrading a release of Helm would change: the rendered chart against what is deployed.
 local helm = require "ws.helm"
 local objects = require "lib.plan.objects"
+local publication = require "lib.publication"
 
 local M = {}
 
@@ -27,7 +28,7 @@ function M.changes(p, title, options, current)
   local handle = { release = options.release, namespace = options.namespace, kubeconfig = p.kubeconfig }
   local status, err = helm.status(handle)
   if not status and err.kind ~= "not_found" then error(err, 0) end
-  if current == nil and helm.is_current then
+  if current == nil then
     current, err = helm.is_current { release = options.release, namespace = options.namespace,
       kubeconfig = p.kubeconfig, chart = options.chart, values = options.values, api = p.api }
     if err then error(err, 0) end
@@ -39,7 +40,6 @@ function M.changes(p, title, options, current)
     list[#list + 1] = of_object(change)
     if change.after then table.move(objects.images(change.before, change.after), 1, 64, #list + 1, list) end
   end
-  if current == nil and #list == 1 and status then return {} end
   if status and #list == 1 then list[1].detail = title .. ": other values or another package, the same objects" end
   return list
 end
@@ -54,6 +54,27 @@ end
 function M.plan(p, step, title, options)
   if options.chart then assert(p.w.plan:pin(step, { kind = "chart", path = options.chart })) end
   return M.changes(p, title, options)
+end
+
+--- What deploying an application would change. Without a cluster it is looked whether its version was published.
+---@async
+---@param p Platform
+---@param step ws.Step
+---@param app table  of the manifest
+---@return ws.Change[]
+function M.plan_application(p, step, app)
+  local namespace = app.namespace or "default"
+  local title = ("%s %s"):format(publication.chart_name(app), app.version)
+  if not p.kubeconfig then
+    publication.fetch(p, app, app.version)
+    return M.changes(p, title, { release = app.name, namespace = namespace })
+  end
+  local found = require "lib.release".examine(p, app, app.version)
+  assert(p.w.plan:pin(step, { kind = "chart", path = found.publication.chart }))
+  local list = M.changes(p, title, { release = app.name, namespace = namespace, chart = found.publication.chart,
+    values = found.values }, found.action == "unchanged")
+  list.note = #list > 0 and found.why or nil
+  return list
 end
 
 return M
