@@ -2,6 +2,7 @@
 local ws = require "ws"
 local cluster = require "lib.cluster"
 local inputs = require "lib.inputs"
+local plan = require "lib.plan"
 local platform = require "lib.platform"
 local sql = require "lib.sql"
 
@@ -15,29 +16,32 @@ return ws.workflow {
   },
   run = function(w, args)
     local p = platform.open(w, args.platform)
-    p:confirm(args.confirm)
+    if not w.plan then p:confirm(args.confirm) end
     p:refuse_protected()
     local lock <close> = p:lock()
-    w:step("check", function() p:check() end)
+    w:step("check", { plan = "run" }, function() p:check() end)
 
     local has = {}
     for _, layer in ipairs(inputs.layers(p.manifest)) do has[layer] = true end
 
-    if has.monitoring then w:step("monitoring", function() p:destroy("monitoring") end) end
+    local function destroy(name)
+      w:step(name, { plan = plan.destroy_layer(p, name) }, function() p:destroy(name) end)
+    end
+    if has.monitoring then destroy("monitoring") end
     w:together {
       function()
-        w:step("cluster", function() cluster.empty(p) end)
-        w:step("kubernetes", function() p:destroy("kubernetes") end)
+        w:step("cluster", { plan = plan.empty_cluster(p) }, function() cluster.empty(p) end)
+        destroy("kubernetes")
         w:step("leftovers", function() cluster.remove_leftovers(p) end)
       end,
-      function() w:step("data", function() p:destroy("data") end) end,
+      function() destroy("data") end,
       function()
-        if has.bastion then w:step("bastion", function() p:destroy("bastion") end) end
+        if has.bastion then destroy("bastion") end
       end,
     }
-    w:step("base", function() p:destroy("base") end)
-    w:step("sql-number", function() sql.remove_number(p) end)
-    w:step("state", function() p:remove_state() end)
+    destroy("base")
+    w:step("sql-number", { plan = plan.no_sql_number(p) }, function() sql.remove_number(p) end)
+    w:step("state", { plan = plan.no_states(p) }, function() p:remove_state() end)
     lock:release()
   end,
 }

@@ -228,26 +228,35 @@ function M.secret(namespace, name, values)
     data = data }
 end
 
---- Deletes what in the cluster owns things outside it: services and ingresses with load balancers, volumes with disks.
+--- What in the cluster owns things outside it: services and ingresses with load balancers, volumes with disks.
+---@param api table
+---@return table[] objects
+function M.owners(api)
+  local found = {}
+  local kinds = { { "networking.k8s.io/v1", "Ingress" }, { "v1", "Service" }, { "v1", "PersistentVolumeClaim" } }
+  for _, what in ipairs(kinds) do
+    local list, err = api:list { api_version = what[1], kind = what[2] }
+    if not list then error(err, 0) end
+    for _, object in ipairs(list.items) do
+      object.apiVersion, object.kind = what[1], what[2] -- lists leave them out
+      if what[2] ~= "Service" or object.spec.type == "LoadBalancer" then found[#found + 1] = object end
+    end
+  end
+  return found
+end
+
+--- Deletes what in the cluster owns things outside it.
 ---@param p Platform
 function M.empty(p)
   local api = M.existing(p)
   if not api then return p.w:summary("not there") end
   p.api = api
   local removed = 0
-  local owners = { { "networking.k8s.io/v1", "Ingress" }, { "v1", "Service" }, { "v1", "PersistentVolumeClaim" } }
-  for _, what in ipairs(owners) do
-    local list, err = api:list { api_version = what[1], kind = what[2] }
-    if not list then error(err, 0) end
-    for _, object in ipairs(list.items) do
-      local is_external = what[2] ~= "Service" or object.spec.type == "LoadBalancer"
-      if is_external then
-        local ok, problem = api:delete { api_version = what[1], kind = what[2], name = object.metadata.name,
-          namespace = object.metadata.namespace, propagation = "Foreground" }
-        if not ok then platform.unless_missing(problem) end
-        removed = removed + 1
-      end
-    end
+  for _, object in ipairs(M.owners(api)) do
+    local ok, problem = api:delete { api_version = object.apiVersion, kind = object.kind,
+      name = object.metadata.name, namespace = object.metadata.namespace, propagation = "Foreground" }
+    if not ok then platform.unless_missing(problem) end
+    removed = removed + 1
   end
   if removed > 0 then p.w:changed(("%d objects with load balancers or disks removed"):format(removed))
   else p.w:summary("nothing outside the cluster") end

@@ -135,7 +135,9 @@ function Platform:read_outputs(name)
 end
 
 --- Variables of a layer for destroying it: as for applying, with stand-ins for what is not known any more.
-local function vars_to_destroy(self, name)
+---@param name string
+---@return table? vars  nil when the manifest has lost what is needed
+function Platform:vars_to_destroy(name)
   if name ~= "data" then return inputs[name](self.manifest) end
   local passwords = {}
   for _, db in ipairs(inputs.databases(self.manifest)) do passwords[db.user] = secret.new("unused-at-destroy") end
@@ -148,7 +150,7 @@ end
 --- Destroys a layer; one that does not exist is fine.
 ---@param name string
 function Platform:destroy(name)
-  local vars = vars_to_destroy(self, name)
+  local vars = self:vars_to_destroy(name)
   local layer = self:layer(name, vars)
   local known, err = layer:state_list()
   if not known and err.kind ~= "not_found" then error(err, 0) end

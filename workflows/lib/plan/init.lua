@@ -97,4 +97,42 @@ function M.static_files(p)
   end
 end
 
+--- The number of the database server: removed after the server is gone.
+---@param p Platform
+function M.no_sql_number(p)
+  return function()
+    if not (p.manifest.infrastructure.cloudsql or {})["instance-num"] then return {} end
+    return { { what = "manifest", action = "remove", name = M.file(p),
+      detail = "infrastructure.cloudsql.instance-num, committed and pushed" } }
+  end
+end
+
+--- What destroying takes out of the cluster first: what owns things outside it.
+---@param p Platform
+function M.empty_cluster(p)
+  return function()
+    local api, list = cluster.existing(p), {}
+    for _, object in ipairs(api and cluster.owners(api) or {}) do
+      list[#list + 1] = { what = "kubernetes", action = "remove", name = objects.name(object) }
+    end
+    return list
+  end
+end
+
+--- The states that are removed at the end.
+---@param p Platform
+function M.no_states(p)
+  return function()
+    local list = {}
+    for _, name in ipairs(inputs.layers(p.manifest)) do
+      if layers.state(p, name) then
+        local backend = inputs.backend(p.manifest, name)
+        list[#list + 1] = { what = "bucket", action = "remove",
+          name = ("gs://%s/%s/%s.tfstate"):format(backend.bucket, backend.prefix, p.name) }
+      end
+    end
+    return list
+  end
+end
+
 return M

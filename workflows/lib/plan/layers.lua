@@ -134,16 +134,15 @@ function M.apply(p, name, more)
   end
 end
 
---- A plan function for destroying a layer. `vars` gives its variables, or nil when it cannot be destroyed any more.
+--- A plan function for destroying a layer.
 ---@param p Platform
 ---@param name string
----@param vars fun(): table?
----@return fun(): table
-function M.destroy(p, name, vars)
-  return function()
+---@return fun(step: ws.Step): table
+function M.destroy(p, name)
+  return function(step)
     local found = M.state(p, name)
     if not found or #state.addresses(found) == 0 then return {} end
-    local values = vars()
+    local values = p:vars_to_destroy(name)
     if not values then return { deferred = "the manifest has lost what it needs to destroy this layer" } end
     local layer = open(p, name, values, false)
     local file = ("%s/%s.tfplan"):format(p.w.dir, name)
