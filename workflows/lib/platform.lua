@@ -112,7 +112,7 @@ end
 ---@return table outputs
 function Platform:apply(name, ...)
   local layer = self:layer(name, inputs[name](self.manifest, ...))
-  local result = assert(layer:apply())
+  local result = require "lib.plan.layers".carry_out(self, name, layer)
   if result.unchanged then
     self.w:summary("no change")
   else
@@ -162,7 +162,7 @@ function Platform:destroy(name)
     ws.fail(("layer %s has %d resources, but the manifest has lost what it needs to destroy them"):format(name, #known),
       { hint = "put infrastructure.cloudsql.instance-num back from git's history, then run again" })
   end
-  local result = assert(layer:destroy())
+  local result = require "lib.plan.layers".carry_out(self, name, layer, true)
   self.w:changed(count(result))
 end
 

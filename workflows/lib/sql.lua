@@ -78,6 +78,7 @@ function M.passwords(p)
   local api = cluster.existing(p)
   for _, db in ipairs(wanted) do
     local stored = api and cluster.read_secret(api, db.namespace, db.secret, "password")
+    p.passwords_drawn = p.passwords_drawn or not (stored or p.passwords[db.user])
     p.passwords[db.user] = stored or p.passwords[db.user]
       or secret.new(crypto.base64url_encode(crypto.random_bytes(PASSWORD_BYTES)))
   end

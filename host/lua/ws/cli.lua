@@ -10,6 +10,7 @@ M.commands = {
   { "run", "run a workflow by name or path", group = "Run" },
   { "plan", "say what a workflow would change, and change nothing", group = "Run",
     usage = "plan WORKFLOW ARGS [--save FILE] [--detailed-exitcode]" },
+  { "apply", "do what a saved plan says, when it still holds", group = "Run", usage = "apply FILE" },
   { "resume", "continue a run that failed, was interrupted or killed", group = "Run",
     usage = "resume [RUN] [--from STEP] [--plan] [--force]" },
   { "approve", "say yes to what a parked run waits for", group = "Run", usage = "approve RUN [--no-resume]" },

@@ -159,14 +159,14 @@ function Plan:add(step, change)
 end
 
 --- What a saved plan rests on: it is refused when this has changed; see ws.plan.pins for the kinds.
----@param step ws.Step
+---@param step? ws.Step  nil: the plan as a whole
 ---@param fact table  kind and what it needs; its value is read here
 ---@return true? ok
 ---@return ws.Error? err
 function Plan:pin(step, fact)
   local value, err = require "ws.plan.pins".read(fact)
   if value == nil then return nil, err end
-  fact.value, fact.step = value, step.path
+  fact.value, fact.step = value, step and step.path
   self.pins[#self.pins + 1] = fact
   return true
 end

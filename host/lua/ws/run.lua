@@ -265,7 +265,7 @@ function Run:perform(step, opts, fn)
   step.status, step.started = "running", now()
   if self.journal then self.journal:step_start(step) end
   self.emit { type = "step_start", step = step, run = self }
-  local results = task.with("step", step, attempt, self, step, opts, fn)
+  local results = task.with("step", step, attempt, self, step, opts, self.saved and self:as_planned(step, fn) or fn)
   if step.holds_place then
     step.holds_place = false
     limit:release()
@@ -289,6 +289,31 @@ function Run:perform(step, opts, fn)
   end
   self:settle(step, "failed", err)
   error(err, 0)
+end
+
+--- The work of a step in a run that applies a saved plan: refused when what the plan rests on has moved. A step that
+--- this run had begun before it was resumed has moved it itself.
+---@private
+function Run:as_planned(step, fn)
+  return function(...)
+    local saved = self:saved_plan()
+    if not (saved and saved.begun) then
+      local holds, err = self.saved:check_step(step.path)
+      if not holds then error(err, 0) end
+    end
+    return fn(...)
+  end
+end
+
+--- What the saved plan that is being applied has for the current step, as Plan:keep was given it.
+---@return table? item  nil: the run applies none, or the step was not planned; `begun`: an earlier attempt of this run
+---  had begun the step
+function Run:saved_plan()
+  local step = task.get("step")
+  local item = step and self.saved and self.saved:step(step.path)
+  if not item then return nil end
+  item.begun = self.replay ~= nil and self.replay.steps[step.path] ~= nil
+  return item
 end
 
 --- Makes a step's end durable. What was done is kept also when the run is being interrupted.

@@ -103,17 +103,17 @@ end
 --- What identifies each of a plan's changes: the same for a plan that was made anew and would do the same. Values stay
 --- within, as a checksum.
 ---@param document table
----@return table<string, string>  address → checksum
+---@return table<string, { action: string, sum: string }>  by address
 function M.fingerprint(document)
   local sums = {}
   for _, resource in ipairs(document.resource_changes or {}) do
     local change = resource.change
     if resource.mode == "managed" and change.actions[1] ~= "no-op" then
-      local parts = { table.concat(change.actions, ",") }
+      local action, parts = table.concat(change.actions, ","), {}
       for _, attribute in ipairs(M.attributes(change)) do
         parts[#parts + 1] = json.encode { attribute.name, attribute.before or "", attribute.after or "" }
       end
-      sums[resource.address] = crypto.sha256(table.concat(parts, " "))
+      sums[resource.address] = { action = action, sum = crypto.sha256(table.concat(parts, " ")) }
     end
   end
   return sums

@@ -4,10 +4,12 @@
 -- the bucket only to look at it. A layer that reads the outputs of one that does not exist, or that would change them,
 -- is deferred: what it would be given is not known.
 local changes = require "lib.plan.changes"
+local errors = require "ws.error"
 local fs = require "ws.fs"
 local inputs = require "lib.inputs"
 local project = require "ws.project"
 local state = require "ws.terraform.state"
+local task = require "ws.task"
 local terraform = require "ws.terraform"
 
 local M = {}
@@ -100,6 +102,12 @@ local function defer(p, name, why)
   return outcome
 end
 
+--- The plan rests on the state: it is refused when somebody else has applied the layer meanwhile.
+local function pin_state(p, step, name)
+  assert(p.w.plan:pin(step, { kind = "state", layer = name, backend = inputs.backend(p.manifest, name),
+    workspace = inputs.workspace(p.manifest, name) }))
+end
+
 --- A plan function for applying a layer. `more` gives what its inputs need beside the manifest; it is called when the
 --- layer can be planned. It may return nil and why it cannot.
 ---@param p Platform
@@ -113,18 +121,19 @@ function M.apply(p, name, more)
     local extra = table.pack(true)
     if more then extra = table.pack(more()) end
     if extra[1] == nil then return defer(p, name, extra[2]) end
-    local fact = { kind = "state", layer = name, backend = inputs.backend(p.manifest, name),
-      workspace = inputs.workspace(p.manifest, name) }
-    assert(p.w.plan:pin(step, fact))
+    pin_state(p, step, name)
     local before = M.state(p, name)
     local layer = open(p, name, inputs[name](p.manifest, table.unpack(extra, 2, extra.n)), before == nil)
     local file = ("%s/%s.tfplan"):format(p.w.dir, name)
-    assert(layer:plan { out = file, lock = false })
+    local result = assert(layer:plan { out = file, lock = false })
     local document = assert(layer:show(file))
     local list = changes.of(document)
     p.planned_outputs = p.planned_outputs or {}
     p.planned_outputs[name] = changes.outputs(document)
-    p.w.plan:keep(step, { file = before and file or nil, wanted = changes.fingerprint(document) })
+    -- Passwords that were drawn are not those that will be drawn: such a plan is made anew when it is applied.
+    local lasting = before and not (name == "data" and p.passwords_drawn)
+    p.w.plan:keep(step, { file = lasting and file or nil, wanted = changes.fingerprint(document),
+      unchanged = result.unchanged })
     if #list == 0 and #p.planned_outputs[name] > 0 then
       list[1] = { what = "terraform", action = "change", name = "outputs of layer " .. name,
         detail = table.concat(p.planned_outputs[name], ", ") }
@@ -146,9 +155,53 @@ function M.destroy(p, name)
     if not values then return { deferred = "the manifest has lost what it needs to destroy this layer" } end
     local layer = open(p, name, values, false)
     local file = ("%s/%s.tfplan"):format(p.w.dir, name)
-    assert(layer:plan { out = file, lock = false, destroy = true })
-    return changes.of(assert(layer:show(file)))
+    pin_state(p, step, name)
+    local result = assert(layer:plan { out = file, lock = false, destroy = true })
+    local document = assert(layer:show(file))
+    p.w.plan:keep(step, { file = file, wanted = changes.fingerprint(document), unchanged = result.unchanged })
+    return changes.of(document)
   end
+end
+
+local function conflict(name, text, ...)
+  error(errors.new { kind = "conflict", op = "apply", message = ("layer %s: "):format(name) .. text:format(...),
+    hint = "plan again, look at what would change now, and apply that" }, 0)
+end
+
+--- Refuses a plan that was made anew unless it does what was planned: exactly that, or of a layer that an earlier
+--- attempt of this run had begun, what is left of it.
+local function compare(name, wanted, document, begun)
+  local now = changes.fingerprint(document)
+  for address, change in pairs(now) do
+    local planned = wanted[address]
+    if not planned then conflict(name, "%s would be changed now, and was not planned to be", address) end
+    if planned.action ~= change.action or (not begun and planned.sum ~= change.sum) then
+      conflict(name, "%s would be changed in another way than was planned", address)
+    end
+  end
+  for address in pairs(begun and {} or wanted) do
+    if not now[address] then conflict(name, "%s was planned to be changed, and would not be now", address) end
+  end
+end
+
+--- Applies or destroys a layer; in a run that applies a saved plan, as it was planned.
+---@async
+---@param p Platform
+---@param name string
+---@param layer ws.terraform.Layer
+---@param destroy? boolean
+---@return ws.terraform.Result
+function M.carry_out(p, name, layer, destroy)
+  local saved = p.w:saved_plan()
+  if not saved then return assert(destroy and layer:destroy() or layer:apply()) end
+  if saved.unchanged and not saved.begun then return { unchanged = true } end
+  if saved.file and not saved.begun then return assert(layer:apply { plan = saved.file }) end
+  local file = ("%s/%s.tfplan"):format(p.w.dir, name)
+  local _ <close> = setmetatable({}, { __close = function() task.shield(fs.remove, file, { missing_ok = true }) end })
+  local result = assert(layer:plan { out = file, destroy = destroy })
+  if result.unchanged then return result end
+  compare(name, saved.wanted, assert(layer:show(file)), saved.begun)
+  return assert(layer:apply { plan = file })
 end
 
 return M

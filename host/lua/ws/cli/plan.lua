@@ -49,6 +49,31 @@ local function finish(run, ok, failure, globals)
   return globals["detailed-exitcode"] and plan.has_changes(run) and CHANGES or 0
 end
 
+--- What the plan as a whole rests on: the script, the manifests, the commit.
+local function pin_whole(run, about, workflow, args)
+  local facts = { { kind = "file", path = about.script }, { kind = "commit", dir = "." } }
+  for _, arg in ipairs(workflow.args) do
+    if arg.type == "manifest" and args[arg[1]] then
+      facts[#facts + 1] = { kind = "file", path = args[arg[1]].path }
+    end
+  end
+  for _, fact in ipairs(facts) do
+    local ok, err = run.plan:pin(nil, fact)
+    if not ok then return nil, err end
+  end
+  return true
+end
+
+local function stopped_early(run)
+  return errors.new { kind = "unsupported", message = "the plan was not saved: the workflow could not be followed to "
+    .. "its end", detail = tostring(run.plan.stopped.message) }
+end
+
+local function save(run, about, globals)
+  about.title, about.report = run.title, report.document(run)
+  return require "ws.plan.saved".write(globals.save, run.plan, about)
+end
+
 --- Plans a workflow.
 ---@async
 ---@param path string
@@ -69,6 +94,12 @@ function M.workflow(path, workflow, words, globals)
   local grant = engine.native.guard(dir, project.state_dir())
   grant "everything"
   run.plan = plan.new { grant = grant }
+  local about, problem = runs.about(path, words, globals), nil
+  if globals.save then
+    local pinned
+    pinned, problem = pin_whole(run, about, workflow, args)
+    if not pinned then return nil, problem end
+  end
   local screen = display.open(setmetatable({ json = false }, { __index = globals }))
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
   run.emit = globals.quiet and function() end or screen.emit
@@ -81,6 +112,14 @@ function M.workflow(path, workflow, words, globals)
   end }, args)
   screen.close()
   local code = finish(run, ok, failure, globals)
+  if globals.save and (code == 0 or code == CHANGES) then
+    if ok then ok, problem = save(run, about, globals) else problem = stopped_early(run) end
+    if not ok then return nil, problem end
+    if not globals.quiet then
+      display.write(("saved; wsrun apply %s does it. The file is as secret as Terraform's plans in it\n"):format(
+        globals.save))
+    end
+  end
   if code == 0 or code == CHANGES then fs.remove(dir, { recursive = true, missing_ok = true }) end
   return code
 end

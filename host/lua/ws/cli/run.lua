@@ -153,6 +153,33 @@ end
 --- wsrun's own options that a resumed run has again.
 local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push" }
 
+--- What it takes to run the same again: the script as the project knows it, and the options that are kept.
+---@param path string
+---@param words string[]
+---@param globals table
+---@return { script: string, words: string[], options: table }
+function M.about(path, words, globals)
+  local options, root, absolute = {}, project.root() .. "/", require "ws.fs".absolute(path)
+  for _, name in ipairs(KEPT) do options[name] = globals[name] end
+  return { script = absolute:sub(1, #root) == root and absolute:sub(#root + 1) or absolute, words = words,
+    options = options }
+end
+
+--- Gives a run the saved plan that it applies: of `wsrun apply`, or of the run that is resumed. Its files are kept with
+--- the run until it comes to a good end.
+local function attach_plan(run, globals)
+  local saved_plan, dir = require "ws.plan.saved", run.dir .. "/plan"
+  if globals.saved then
+    local ok, err = saved_plan.unpack(globals.saved.file, dir)
+    if not ok then return nil, err end
+  elseif not (globals.resumed and require "ws.fs".exists(dir)) then
+    return true
+  end
+  local err
+  run.saved, err = saved_plan.open(dir)
+  return run.saved and true, err
+end
+
 --- Opens the journal and writes the run into it, or continues the one that is resumed.
 local function open_journal(run, about, resumed)
   local journal, err = require "ws.journal".open()
@@ -180,13 +207,11 @@ local function make_run(path, workflow, words, globals, args)
   local made
   made, problem = require "ws.fs".mkdir(dir, { parents = true, mode = 448 })
   if not made then return nil, problem end
-  local options = {}
-  for _, name in ipairs(KEPT) do options[name] = globals[name] end
   local run = require "ws.run".new { id = id, dir = dir, title = M.title(path, args, workflow), options = globals }
-  local root = project.root() .. "/"
-  local absolute = require "ws.fs".absolute(path)
-  local about = { script = absolute:sub(1, #root) == root and absolute:sub(#root + 1) or absolute, words = words,
-    options = options, dir = dir }
+  local about = M.about(path, words, globals)
+  about.dir = dir
+  made, problem = attach_plan(run, globals)
+  if not made then return nil, problem end
   run.journal, problem = open_journal(run, about, resumed)
   if not run.journal then return nil, problem end
   if resumed then
@@ -225,6 +250,10 @@ local function run_workflow(path, workflow, words, globals)
   end
   local args, err = M.read_args(path, workflow, words)
   if not args then return nil, err end
+  if globals.saved then
+    local holds, moved = globals.saved:check()
+    if not holds then return nil, moved end
+  end
   local run, problem = make_run(path, workflow, words, globals, args)
   if not run then return nil, problem end
   local _ <close> = run.journal
@@ -318,6 +347,7 @@ function M.finish(run, ok, failure, context)
   if not write_reports(run, err, context) then code = 1 end
   if not ok then code = run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err) end
   local status = ok and "done" or run.interrupted and "interrupted" or err.kind == "parked" and "parked" or "failed"
+  if ok and run.saved then require "ws.fs".remove(run.saved.dir, { recursive = true, missing_ok = true }) end
   local kept, problem = run.journal:finish(status, code, err, run.change_count)
   if not kept then
     if ok then ok, err = nil, problem end

@@ -1,0 +1,39 @@
+--- `wsrun apply FILE`: does what a saved plan says, when it still holds.
+local errors = require "ws.error"
+local flags = require "ws.flags"
+local fs = require "ws.fs"
+local project = require "ws.project"
+local saved_plan = require "ws.plan.saved"
+
+local M = {}
+
+function M.main(words, globals)
+  local opts, rest = flags.parse({}, words)
+  if not opts then return nil, rest end
+  if #rest ~= 1 then
+    return nil, errors.new { kind = "invalid", usage = true, message = "wsrun apply takes the file of one plan",
+      hint = "wsrun plan WORKFLOW ARGS --save FILE makes it" }
+  end
+  if globals.plan then
+    return nil, errors.new { kind = "invalid", usage = true, message = "wsrun apply does what was planned already" }
+  end
+  local dir, err = fs.temp_dir { prefix = "wsrun-plan-" }
+  if not dir then return nil, err end
+  local _ <close> = setmetatable({}, { __close = function()
+    require "ws.task".shield(fs.remove, dir, { recursive = true, missing_ok = true })
+  end })
+  local file = fs.absolute(rest[1])
+  local ok
+  ok, err = saved_plan.unpack(file, dir .. "/plan")
+  if not ok then return nil, err end
+  local saved
+  saved, err = saved_plan.open(dir .. "/plan", rest[1])
+  if not saved then return nil, err end
+  for name, value in pairs(saved.options) do
+    if globals[name] == nil or globals[name] == false then globals[name] = value end
+  end
+  saved.file, globals.saved = file, saved
+  return require "ws.cli.run".script(project.path(saved.script), table.move(saved.words, 1, #saved.words, 1, {}), globals)
+end
+
+return M
