@@ -71,6 +71,15 @@ function M.find()
   return upgrade.find()
 end
 
+--- A checksum of a chart: of the package, or of every file of a folder with its name.
+---@async
+---@param chart string
+---@return string? digest
+---@return ws.Error? err  kind `not_found`
+function M.digest(chart)
+  return upgrade.digest(chart)
+end
+
 ---@class ws.helm.InstallOptions
 ---@field release string
 ---@field chart string          a folder or a package

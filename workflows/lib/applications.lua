@@ -17,6 +17,8 @@ end
 
 local function deploy_chart(p, app)
   local plan = release.examine(p, app, app.version)
+  releases.check_unmoved(p, { release = app.name, namespace = app.namespace or "default",
+    chart = plan.publication.chart })
   if plan.action == "unchanged" then return p.w:summary(say(app, app.version .. ", no change")) end
   release.carry_out(p, app, plan)
   p.w:changed(say(app, ("%s %s"):format(app.version, plan.action == "install" and "installed" or "upgraded")))
@@ -72,6 +74,7 @@ function M.deploy(p)
     functions[i] = function()
       local function changes(step)
         if not app.paths then return releases.plan_application(p, step, app) end
+        for _, path in ipairs(app.paths) do assert(p.w.plan:pin(step, { kind = "files", path = path })) end
         return objects.compare_all(p.api, objects_of(p, app))
       end
       p.w:step(app.name, { plan = changes }, function()

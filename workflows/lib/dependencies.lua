@@ -61,6 +61,7 @@ end
 
 --- Installs or upgrades one release in the current step, and says what came of it.
 local function release(p, what, options)
+  releases.check_unmoved(p, options)
   options.create_namespace, options.wait, options.timeout = true, true, 600
   options.kubeconfig, options.log, options.api = p.kubeconfig, p.w:log_file(), p.api
   options.labels, options.exclusive = { wsrun = p.w.id }, "wsrun" -- all who set it hold the platform's lock

@@ -164,6 +164,8 @@ end
 ---@return true? ok
 ---@return ws.Error? err
 function Plan:pin(step, fact)
+  local root = require "ws.project".root() .. "/" -- a plan may be applied from another checkout
+  if fact.path and fact.path:sub(1, #root) == root then fact.path = fact.path:sub(#root + 1) end
   local value, err = require "ws.plan.pins".read(fact)
   if value == nil then return nil, err end
   fact.value, fact.step = value, step and step.path

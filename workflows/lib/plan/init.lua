@@ -77,8 +77,11 @@ end
 --- The static files: what the bucket lacks, has with other bytes or headers, or has too much.
 ---@param p Platform
 function M.static_files(p)
-  return function()
+  return function(step)
     local list = {}
+    for _, entry in ipairs(p.manifest["static-files"] or {}) do
+      assert(p.w.plan:pin(step, { kind = "files", path = entry.source }))
+    end
     if not p:read_outputs("kubernetes").static_bucket then
       for _, file in ipairs((static.collect(p))) do
         list[#list + 1] = { what = "bucket", action = "add", name = file.target, unknown = true }

@@ -1,6 +1,8 @@
 -- What installing or upgrading a release of Helm would change: the rendered chart against what is deployed.
+local errors = require "ws.error"
 local helm = require "ws.helm"
 local objects = require "lib.plan.objects"
+local project = require "ws.project"
 local publication = require "lib.publication"
 
 local M = {}
@@ -20,7 +22,7 @@ end
 ---@param options ws.helm.InstallOptions   release, chart, namespace, values
 ---@param current? boolean                 when it is known: the same chart and values are deployed
 ---@return ws.Change[]
-function M.changes(p, title, options, current)
+local function changes(p, title, options, current)
   local name = ("%s/%s"):format(options.namespace or "default", options.release)
   if not p.kubeconfig then
     return { { what = "helm", action = "add", name = name, detail = title, unknown = true } }
@@ -44,6 +46,45 @@ function M.changes(p, title, options, current)
   return list
 end
 
+--- The bytes of a chart, and the last revision of its release: 0 when there is none.
+local function facts(p, options)
+  local revision = 0
+  if p.kubeconfig then
+    local status, err = helm.status { release = options.release, namespace = options.namespace,
+      kubeconfig = p.kubeconfig }
+    if not status and err.kind ~= "not_found" then error(err, 0) end
+    revision = status and status.revision or 0
+  end
+  return { revision = revision, chart = options.chart and assert(helm.digest(options.chart)) or nil }
+end
+
+--- The plan rests on the chart's bytes and on the release as it is.
+local function rest_on(p, step, options)
+  local cache = project.state_dir() .. "/" -- of this machine; what is fetched is compared when it is used
+  if options.chart and options.chart:sub(1, #cache) ~= cache then
+    assert(p.w.plan:pin(step, { kind = "files", path = options.chart }))
+  end
+  p.w.plan:keep(step, facts(p, options))
+end
+
+--- In a run that applies a saved plan: refuses when the chart or the release is not what was planned with.
+---@async
+---@param p Platform
+---@param options { release: string, namespace?: string, chart: string }
+function M.check_unmoved(p, options)
+  local saved = p.w:saved_plan()
+  if not saved or saved.begun then return end
+  local now, moved = facts(p, options), nil
+  if saved.revision ~= now.revision then
+    moved = ("its last revision is %d, it was %d when it was planned"):format(now.revision, saved.revision)
+  elseif saved.chart and saved.chart ~= now.chart then
+    moved = ("its chart %s is another package than when it was planned"):format(options.chart:match("[^/]+$"))
+  end
+  if not moved then return end
+  error(errors.new { kind = "conflict", op = "apply", message = ("release %s: %s"):format(options.release, moved),
+    hint = "plan again, look at what would change now, and apply that" }, 0)
+end
+
 --- What a step that installs or upgrades a release would change. The plan rests on the chart's bytes.
 ---@async
 ---@param p Platform
@@ -52,8 +93,8 @@ end
 ---@param options ws.helm.InstallOptions
 ---@return ws.Change[]
 function M.plan(p, step, title, options)
-  if options.chart then assert(p.w.plan:pin(step, { kind = "chart", path = options.chart })) end
-  return M.changes(p, title, options)
+  rest_on(p, step, options)
+  return changes(p, title, options)
 end
 
 --- What deploying an application would change. Without a cluster it is looked whether its version was published.
@@ -63,17 +104,20 @@ end
 ---@param app table  of the manifest
 ---@return ws.Change[]
 function M.plan_application(p, step, app)
-  local namespace = app.namespace or "default"
-  local title = ("%s %s"):format(publication.chart_name(app), app.version)
-  if not p.kubeconfig then
-    publication.fetch(p, app, app.version)
-    return M.changes(p, title, { release = app.name, namespace = namespace })
+  local options = { release = app.name, namespace = app.namespace or "default" }
+  local found, published
+  if p.kubeconfig then
+    found = require "lib.release".examine(p, app, app.version)
+    published, options.values = found.publication, found.values
+  else
+    published = publication.fetch(p, app, app.version)
   end
-  local found = require "lib.release".examine(p, app, app.version)
-  assert(p.w.plan:pin(step, { kind = "chart", path = found.publication.chart }))
-  local list = M.changes(p, title, { release = app.name, namespace = namespace, chart = found.publication.chart,
-    values = found.values }, found.action == "unchanged")
-  list.note = #list > 0 and found.why or nil
+  options.chart = published.chart
+  rest_on(p, step, options)
+  assert(p.w.plan:pin(step, { kind = "object", url = published.url }))
+  local list = changes(p, ("%s %s"):format(publication.chart_name(app), app.version), options,
+    found and found.action == "unchanged")
+  if found and #list > 0 then list.note = found.why end
   return list
 end
 

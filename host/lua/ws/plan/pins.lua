@@ -32,11 +32,11 @@ local kinds = {
       return or_absent(crypto.sha256_file(require "ws.project".path(fact.path)))
     end,
   },
-  --- A chart: a package, or every file of a folder.
-  chart = {
-    name = function(fact) return "the chart " .. fact.path:match("[^/]+$") end,
+  --- A file, or every file of a folder.
+  files = {
+    name = function(fact) return fact.path end,
     read = function(fact)
-      return or_absent(require "ws.helm.upgrade".digest(require "ws.project".path(fact.path)))
+      return or_absent(require "ws.helm".digest(require "ws.project".path(fact.path)))
     end,
   },
   --- An object in Cloud Storage, by its generation.
