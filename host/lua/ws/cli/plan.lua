@@ -36,12 +36,12 @@ local function failure_of(run, ok, failure)
   return failure
 end
 
-local function finish(run, ok, failure, globals)
+local function finish(run, ok, failure, globals, command)
   local err = failure_of(run, ok, failure)
   if not run.interrupted then tell(run, globals) end
   if err then
     local look = { paint = display.painter(display.wants_color(engine.native.is_tty(2), globals)),
-      marks = display.marks(), command = globals.command }
+      marks = display.marks(), command = command }
     display.write(require "ws.card".failure(run, err, look) .. "\n")
     if globals.verbose and err.traceback then display.write(err.traceback .. "\n") end
     return run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err)
@@ -111,7 +111,7 @@ function M.workflow(path, workflow, words, globals)
     return workflow.run(...)
   end }, args)
   screen.close()
-  local code = finish(run, ok, failure, globals)
+  local code = finish(run, ok, failure, globals, runs.again(path, words, globals))
   if globals.save and (code == 0 or code == CHANGES) then
     if ok then ok, problem = save(run, about, globals) else problem = stopped_early(run) end
     if not ok then return nil, problem end
