@@ -17,22 +17,12 @@ function M.main(words, globals)
   if globals.plan then
     return nil, errors.new { kind = "invalid", usage = true, message = "wsrun apply does what was planned already" }
   end
-  local dir, err = fs.temp_dir { prefix = "wsrun-plan-" }
-  if not dir then return nil, err end
-  local _ <close> = setmetatable({}, { __close = function()
-    require "ws.task".shield(fs.remove, dir, { recursive = true, missing_ok = true })
-  end })
-  local file = fs.absolute(rest[1])
-  local ok
-  ok, err = saved_plan.unpack(file, dir .. "/plan")
-  if not ok then return nil, err end
-  local saved
-  saved, err = saved_plan.open(dir .. "/plan", rest[1])
+  local saved, err = saved_plan.peek(rest[1])
   if not saved then return nil, err end
   for name, value in pairs(saved.options) do
     if globals[name] == nil or globals[name] == false then globals[name] = value end
   end
-  saved.file, globals.saved = file, saved
+  saved.file, globals.saved = fs.absolute(rest[1]), saved
   return require "ws.cli.run".script(project.path(saved.script), table.move(saved.words, 1, #saved.words, 1, {}), globals)
 end
 

@@ -48,7 +48,7 @@ function M.write(path, plan, about)
     options = json.object(about.options), title = about.title, pins = json.array(plan.pins), steps = steps,
     report = about.report }, { indent = 2 })
   entries[#entries + 1] = { name = "plan.json", data = require "ws.secret".redact(document), mode = PRIVATE }
-  local bytes, err = archive.tar_create { entries = entries }
+  local bytes, err = archive.tar_create { entries = entries, gzip = false } -- so that plan.json can be read in its place
   if not bytes then return nil, err end
   return fs.write(path, bytes, { mode = PRIVATE })
 end
@@ -75,19 +75,7 @@ function M.unpack(path, dir)
   return true
 end
 
---- Reads a plan that was unpacked.
----@async
----@param dir string
----@param path? string  of the file, for messages
----@return ws.SavedPlan? saved
----@return ws.Error? err
-function M.open(dir, path)
-  path = path or dir
-  local text, err = fs.read(dir .. "/plan.json")
-  if not text then
-    if err.kind == "not_found" then return invalid(path, "it has no plan.json") end
-    return nil, err
-  end
+local function read(text, path)
   local document, problem = json.decode(text)
   if type(document) ~= "table" then return invalid(path, problem and problem.message or "plan.json is no object") end
   if document.schema_version ~= SCHEMA_VERSION then
@@ -97,8 +85,40 @@ function M.open(dir, path)
   for field, wanted in pairs { script = "string", words = "table", options = "table", pins = "table", steps = "table" } do
     if type(document[field]) ~= wanted then return invalid(path, "plan.json lacks " .. field) end
   end
-  document.dir = dir
   return setmetatable(document, Saved)
+end
+
+--- Reads a plan that was unpacked.
+---@async
+---@param dir string
+---@return ws.SavedPlan? saved
+---@return ws.Error? err
+function M.open(dir)
+  local text, err = fs.read(dir .. "/plan.json")
+  if not text then return nil, err end
+  local saved, problem = read(text, dir)
+  if saved then saved.dir = dir end
+  return saved, problem
+end
+
+--- Reads what a plan's file says, and leaves what steps gave it where it is.
+---@async
+---@param path string
+---@return ws.SavedPlan? saved
+---@return ws.Error? err  kinds `not_found`, `invalid`
+function M.peek(path)
+  local there, err = fs.stat(path)
+  if not there then return nil, err end
+  local entries = archive.list { file = path }
+  for _, entry in ipairs(entries or {}) do
+    if entry.name == "plan.json" and entry.offset then
+      local text
+      text, err = fs.read(path, { offset = entry.offset, length = entry.size })
+      if not text then return nil, err end
+      return read(text, path)
+    end
+  end
+  return invalid(path, entries and "it has no plan.json" or "it is no archive")
 end
 
 --- Looks whether everything is as it was when the plan was made.
