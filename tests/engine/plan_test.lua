@@ -31,7 +31,9 @@ return function(test)
     end
     function p.done()
       local names = {}
-      for _, name in ipairs(assert(fs.glob("did.*", { dir = p.dir }))) do names[#names + 1] = name:match("did%.(.*)") end
+      for _, name in ipairs(assert(fs.glob("did.*", { dir = p.dir }))) do
+        names[#names + 1] = name:match("did%.(.*)")
+      end
       table.sort(names)
       return table.concat(names, " ")
     end
@@ -71,7 +73,7 @@ return function(test)
     lock:release()
   ]]
 
-  test("a plan calls plan functions only, reports by step, and its exit code can say that there are changes", function(t)
+  test("a plan calls plan functions only and reports by step; its exit code can say that there are changes", function(t)
     local p = project(t, MIXED)
     local out, err, done = p.expect(0, "plan", "workflows/w.lua")
     t:eq(done, "")
@@ -119,7 +121,8 @@ return function(test)
 
   test("the workflow's own code needs what is not known: the plan says where it ends", function(t)
     local p = project(t, [[
-      local a = w:step("a", { plan = function() return { { what = "x", action = "add", name = "y" } } end }, function() end)
+      local function plan() return { { what = "x", action = "add", name = "y" } } end
+      local a = w:step("a", { plan = plan }, function() end)
       local name = "n-" .. a.id
       w:step("b " .. name, function() end)
     ]])
@@ -133,10 +136,13 @@ return function(test)
   test("a plan that fails: the others are planned, exit code 1, the error is shown", function(t)
     local p = project(t, [[
       w:together {
-        function() w:step("bad", { plan = function() ws.fail("no way in", { kind = "denied" }) end }, function() end) end,
+        function()
+          w:step("bad", { plan = function() ws.fail("no way in", { kind = "denied" }) end }, function() end)
+        end,
         function()
           require "ws.task".sleep(0.05)
-          w:step("good", { plan = function() return { { what = "x", action = "add", name = "y" } } end }, function() end)
+          local function plan() return { { what = "x", action = "add", name = "y" } } end
+          w:step("good", { plan = plan }, function() end)
         end,
       }
     ]])
@@ -216,7 +222,7 @@ return function(test)
 
   test("every native that writes or starts programs is refused outside plan functions", function(t)
     local p = project(t, [[
-      for _, name in ipairs { "fs", "http", "process", "archive", "sqlite", "gcs", "git", "helm", "crypto", "server" } do
+      for _, name in ipairs { "fs", "http", "process", "archive", "sqlite", "git", "helm", "crypto", "server" } do
         require("ws." .. name)
       end
       local count, odd = 0, {}

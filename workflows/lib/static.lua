@@ -103,7 +103,8 @@ function M.stale(names, entry, wanted)
   return stale
 end
 
---- Everything that the manifest's entries mean, and the folders that are to be tidied up. Raises when a file is missing.
+--- Everything that the manifest's entries mean, and the folders that are to be tidied up. Raises when a file is
+--- missing.
 ---@async
 ---@param p Platform
 ---@return { path: string, target: string }[] files

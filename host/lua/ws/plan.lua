@@ -59,7 +59,9 @@ end
 --- Raises unless a plan function returned what it should.
 local function check(step, changes)
   local where = ("step %s: its plan function"):format(step.path)
-  if type(changes) ~= "table" then error(("%s returned a %s, not a list of changes"):format(where, type(changes)), 0) end
+  if type(changes) ~= "table" then
+    error(("%s returned a %s, not a list of changes"):format(where, type(changes)), 0)
+  end
   for i, change in ipairs(changes) do
     for field, value in pairs(change) do
       if type(value) ~= change_fields[field] then

@@ -36,9 +36,9 @@ Run.__index = Run
 ---@field read? fun(): any   gives its result again without doing its work, for results that hold secrets or cannot be
 ---  stored
 ---@field undo? fun(result: any)  undoes it when a later step fails; see Run:defer
----@field plan? (fun(step: ws.Step): table?, any)|boolean|"run"  what `wsrun plan` does in its place: a function that says
----  what would change (a list of ws.Change, or { deferred = "why" }) and may return the result as well; true: the step
----  only holds others, its function is called; "run": it only looks, it is done; false: it is passed over (locks)
+---@field plan? (fun(step: ws.Step): table?, any)|boolean|"run"  what `wsrun plan` does in its place: a function that
+---  says what would change (a list of ws.Change, or { deferred = "why" }) and may return the result as well; true: the
+---  step only holds others, its function is called; "run": it only looks, it is done; false: it is passed over (locks)
 
 local step_options = { needs = "table", timeout = "number", retry = "table", inputs = "any", always = "boolean",
   read = "function", undo = "function", plan = "any" }

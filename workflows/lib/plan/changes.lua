@@ -51,7 +51,8 @@ local function compare(out, name, before, after, marks)
   end
   if marks.was == true or marks.is == true then
     if text(before) ~= text(after) then
-      out[#out + 1] = { name = name, before = before ~= nil and SENSITIVE or nil, after = after ~= nil and SENSITIVE or nil }
+      out[#out + 1] = { name = name, before = before ~= nil and SENSITIVE or nil,
+        after = after ~= nil and SENSITIVE or nil }
     end
     return
   end

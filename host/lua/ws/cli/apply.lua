@@ -23,7 +23,8 @@ function M.main(words, globals)
     if globals[name] == nil or globals[name] == false then globals[name] = value end
   end
   saved.file, globals.saved = fs.absolute(rest[1]), saved
-  return require "ws.cli.run".script(project.path(saved.script), table.move(saved.words, 1, #saved.words, 1, {}), globals)
+  local words_then = table.move(saved.words, 1, #saved.words, 1, {})
+  return require "ws.cli.run".script(project.path(saved.script), words_then, globals)
 end
 
 return M

@@ -94,10 +94,9 @@ function M.workflow(path, workflow, words, globals)
   local grant = engine.native.guard(dir, project.state_dir())
   grant "everything"
   run.plan = plan.new { grant = grant }
-  local about, problem = runs.about(path, words, globals), nil
+  local about = runs.about(path, words, globals)
   if globals.save then
-    local pinned
-    pinned, problem = pin_whole(run, about, workflow, args)
+    local pinned, problem = pin_whole(run, about, workflow, args)
     if not pinned then return nil, problem end
   end
   local screen = display.open(setmetatable({ json = false }, { __index = globals }))
@@ -113,8 +112,9 @@ function M.workflow(path, workflow, words, globals)
   screen.close()
   local code = finish(run, ok, failure, globals, runs.again(path, words, globals))
   if globals.save and (code == 0 or code == CHANGES) then
-    if ok then ok, problem = save(run, about, globals) else problem = stopped_early(run) end
-    if not ok then return nil, problem end
+    local saved, problem
+    if ok then saved, problem = save(run, about, globals) else problem = stopped_early(run) end
+    if not saved then return nil, problem end
     if not globals.quiet then
       display.write(("saved; wsrun apply %s does it. The file is as secret as Terraform's plans in it\n"):format(
         globals.save))

@@ -1,7 +1,7 @@
 --- A plan in a file, for `wsrun apply`: a tar archive with plan.json and what steps gave it to take along.
 ---
---- Terraform's plan files hold the values of sensitive variables and attributes in clear; that is Terraform's matter, and
---- why the file is private to its owner (0600). Nothing else in it is secret.
+--- Terraform's plan files hold the values of sensitive variables and attributes in clear; that is Terraform's matter,
+--- and why the file is private to its owner (0600). Nothing else in it is secret.
 local archive = require "ws.archive"
 local errors = require "ws.error"
 local fs = require "ws.fs"
@@ -23,6 +23,7 @@ local MAX_BYTES = 1 << 30
 ---@field steps table<string, table>  what Plan:keep was given, by step
 ---@field dir? string                 where its files are
 local Saved = {}
+local fields = { script = "string", words = "table", options = "table", pins = "table", steps = "table" }
 Saved.__index = Saved
 
 --- Writes a plan into a file.
@@ -48,7 +49,7 @@ function M.write(path, plan, about)
     options = json.object(about.options), title = about.title, pins = json.array(plan.pins), steps = steps,
     report = about.report }, { indent = 2 })
   entries[#entries + 1] = { name = "plan.json", data = require "ws.secret".redact(document), mode = PRIVATE }
-  local bytes, err = archive.tar_create { entries = entries, gzip = false } -- so that plan.json can be read in its place
+  local bytes, err = archive.tar_create { entries = entries, gzip = false } -- plan.json can be read in its place
   if not bytes then return nil, err end
   return fs.write(path, bytes, { mode = PRIVATE })
 end
@@ -82,7 +83,7 @@ local function read(text, path)
     return invalid(path, ("its form has version %s, this wsrun reads %d"):format(tostring(document.schema_version),
       SCHEMA_VERSION))
   end
-  for field, wanted in pairs { script = "string", words = "table", options = "table", pins = "table", steps = "table" } do
+  for field, wanted in pairs(fields) do
     if type(document[field]) ~= wanted then return invalid(path, "plan.json lacks " .. field) end
   end
   return setmetatable(document, Saved)
