@@ -1,5 +1,6 @@
 -- Activates the services that a new Google Cloud project needs. Run once a project, never by create_platform.
 local ws = require "ws"
+local plan = require "lib.plan"
 local platform = require "lib.platform"
 
 return ws.workflow {
@@ -9,7 +10,7 @@ return ws.workflow {
   },
   run = function(w, args)
     local p = platform.open(w, args.platform)
-    w:step("check", function() p:check() end)
-    w:step("project", function() return p:apply("project") end)
+    w:step("check", { plan = "run" }, function() p:check() end)
+    w:step("project", { plan = plan.layer(p, "project") }, function() return p:apply("project") end)
   end,
 }

@@ -32,7 +32,7 @@ return ws.workflow {
       function()
         w:step("cluster", { plan = plan.empty_cluster(p) }, function() cluster.empty(p) end)
         destroy("kubernetes")
-        w:step("leftovers", function() cluster.remove_leftovers(p) end)
+        w:step("leftovers", { plan = plan.no_leftovers(p) }, function() cluster.remove_leftovers(p) end)
       end,
       function() destroy("data") end,
       function()

@@ -172,6 +172,20 @@ return function(test)
     t:has((p.expect(0, "help", "plan")), "--save FILE")
   end)
 
+  test("a script that is no workflow is refused, and cannot change anything before that", function(t)
+    local p = project(t, "")
+    p.write("script.lua", [[print "looking"]])
+    local out, err = p.expect(65, "./script.lua", "--plan")
+    t:eq(out, "looking\n")
+    t:has(err, "script.lua is a plain script: it cannot be planned")
+    p.write("script.lua", [[require "ws.fs".write("made/x", "")]])
+    t:has(select(2, p.expect(1, "plan", "./script.lua")), "write would change something, and this run may not")
+    p.write("workflows/w.lua", [[require "ws.fs".write("made/x", "") return require "ws".workflow { summary = "t",
+      run = function() end }]])
+    t:has(select(2, p.expect(1, "plan", "workflows/w.lua")), "write would change something, and this run may not")
+    t:eq(assert(fs.list(p.dir .. "/made")), {})
+  end)
+
   test("outside plan functions nothing can be written or started, inside only below the private folders", function(t)
     local p = project(t, [[
       local http, archive = require "ws.http", require "ws.archive"

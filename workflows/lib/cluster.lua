@@ -262,10 +262,13 @@ function M.empty(p)
   else p.w:summary("nothing outside the cluster") end
 end
 
---- Deletes what Google made for the cluster and left behind: disks of volumes, firewall rules, network endpoint groups.
+--- What Google made for the cluster on its own: disks of volumes, firewall rules, network endpoint groups. They may be
+--- there without it.
+---@async
 ---@param p Platform
-function M.remove_leftovers(p)
-  local removed = 0
+---@return string[] paths  of the Compute Engine API
+function M.leftovers(p)
+  local found = {}
   local base = "projects/" .. p.manifest["gcp-project"] .. "/"
   local name = "lp-cluster-" .. p.name
   -- GKE's own objects are named gke-<cluster>-<8 hex digits>-...; the digits keep dev-seb apart from dev-seb-2.
@@ -275,11 +278,7 @@ function M.remove_leftovers(p)
   end
   local function sweep(collection)
     for object in gcp.pages { api = "compute", path = base .. collection } do
-      if of_cluster(object) then
-        local path = base .. collection .. "/" .. object.name
-        assert(gcp.wait(assert(gcp.request { api = "compute", method = "DELETE", path = path })))
-        removed = removed + 1
-      end
+      if of_cluster(object) then found[#found + 1] = base .. collection .. "/" .. object.name end
     end
   end
   sweep "global/firewalls"
@@ -287,7 +286,17 @@ function M.remove_leftovers(p)
     sweep("zones/" .. zone .. "/disks")
     sweep("zones/" .. zone .. "/networkEndpointGroups")
   end
-  if removed > 0 then p.w:changed(("%d removed"):format(removed)) else p.w:summary("none") end
+  return found
+end
+
+--- Deletes what Google made for the cluster and left behind.
+---@param p Platform
+function M.remove_leftovers(p)
+  local found = M.leftovers(p)
+  for _, path in ipairs(found) do
+    assert(gcp.wait(assert(gcp.request { api = "compute", method = "DELETE", path = path })))
+  end
+  if #found > 0 then p.w:changed(("%d removed"):format(#found)) else p.w:summary("none") end
 end
 
 --- The zones of the platform's region.

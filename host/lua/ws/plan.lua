@@ -25,7 +25,7 @@ local M = {}
 ---@field note? string
 
 ---@class ws.Plan
----@field pins table[]                 what must not have moved when the plan is applied; see ws.plan.pins
+---@field pins table[]                what must not have moved when the plan is applied; see ws.plan.pins
 ---@field kept table<string, table>   what a saved plan takes along, by step
 ---@field stopped? ws.Error            the workflow's own code needed what is not known
 local Plan = {}
@@ -150,14 +150,6 @@ function Plan:step(run, step, opts, fn)
     end
     return table.unpack(results, 2, results.n)
   end)
-end
-
---- Adds a change to the current step's plan; for code that a plan shares with the real run.
----@param step ws.Step
----@param change ws.Change
-function Plan:add(step, change)
-  check(step, { change })
-  table.insert(step.planned.changes, change)
 end
 
 --- What a saved plan rests on: it is refused when this has changed; see ws.plan.pins for the kinds.

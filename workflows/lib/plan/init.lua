@@ -122,6 +122,18 @@ function M.empty_cluster(p)
   end
 end
 
+--- What Google made for the cluster and would leave behind; some of it goes with the cluster.
+---@param p Platform
+function M.no_leftovers(p)
+  return function()
+    local list = {}
+    for i, path in ipairs(cluster.leftovers(p)) do
+      list[i] = { what = "compute", action = "remove", name = path:match("^projects/[^/]+/(.*)$") }
+    end
+    return list
+  end
+end
+
 --- The states that are removed at the end.
 ---@param p Platform
 function M.no_states(p)

@@ -74,25 +74,60 @@ local function save(run, about, globals)
   return require "ws.plan.saved".write(globals.save, run.plan, about)
 end
 
+---@class ws.PlanGuard
+---@field id string
+---@field dir string    for logs, plans of Terraform, temporary files; removed at its end unless the plan failed
+---@field grant fun(what: string): string
+---@field keep boolean  the logs say what went wrong
+
+--- Guards what is done from now on: nothing but the private folders can be changed any more. The task that calls this
+--- keeps its leave, since it writes the report and the saved plan.
+---@async
+---@return ws.PlanGuard? guard
+---@return ws.Error? err
+function M.guard()
+  local id, dir = runs.new_id "plans"
+  if not id then return nil, dir end
+  local grant = engine.native.guard(dir, project.state_dir())
+  grant "everything"
+  return { id = id, dir = dir, grant = grant, keep = false }
+end
+
+--- A script that is no workflow cannot be planned; what it did so far changed nothing.
+---@param path string
+---@return nil
+---@return ws.Error err
+function M.refuse(path)
+  return nil, errors.new { kind = "invalid", exit = 65, message = path .. " is a plain script: it cannot be planned",
+    hint = "a workflow returns ws.workflow{…}, and does its work in steps" }
+end
+
+--- Removes what a plan leaves; of one that failed only Terraform's plans, which hold secrets.
+local function clean(guard)
+  local fs = require "ws.fs"
+  if not guard.keep then return fs.remove(guard.dir, { recursive = true, missing_ok = true }) end
+  for _, name in ipairs(fs.glob("{*.tfplan,new}", { dir = guard.dir }) or {}) do
+    fs.remove(guard.dir .. "/" .. name, { recursive = true, missing_ok = true })
+  end
+end
+
 --- Plans a workflow.
 ---@async
 ---@param path string
 ---@param workflow ws.Workflow
 ---@param words string[]
 ---@param globals table
+---@param guard ws.PlanGuard
 ---@return integer? code
 ---@return ws.Error? err
-function M.workflow(path, workflow, words, globals)
+function M.workflow(path, workflow, words, globals, guard)
+  local _ <close> = setmetatable({}, { __close = function() require "ws.task".shield(clean, guard) end })
   local args, err = runs.read_args(path, workflow, words)
   if not args then return nil, err end
-  local fs = require "ws.fs"
-  local id, dir = runs.new_id "plans" -- logs, plans of terraform, temporary files; removed at a good end
-  if not id then return nil, dir end
+  local grant = guard.grant
   local options = setmetatable({ ["keep-going"] = true }, { __index = globals })
-  local run = require "ws.run".new { id = id, dir = dir, title = runs.title(path, args, workflow), options = options }
-  -- From here on nothing but the private folders can be changed; this task writes the report and the saved plan.
-  local grant = engine.native.guard(dir, project.state_dir())
-  grant "everything"
+  local run = require "ws.run".new { id = guard.id, dir = guard.dir, title = runs.title(path, args, workflow),
+    options = options }
   run.plan = plan.new { grant = grant }
   local about = runs.about(path, words, globals)
   if globals.save then
@@ -120,7 +155,7 @@ function M.workflow(path, workflow, words, globals)
         globals.save))
     end
   end
-  if code == 0 or code == CHANGES then fs.remove(dir, { recursive = true, missing_ok = true }) end
+  guard.keep = code ~= 0 and code ~= CHANGES
   return code
 end
 

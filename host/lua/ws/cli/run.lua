@@ -83,9 +83,13 @@ function M.again(path, words, globals)
   return table.concat(parts, " ")
 end
 
---- Runs a script's chunk. Returns ok, result or error, and the signal that came.
-local function run_chunk(chunk, words)
-  return interrupt.run(function() return xpcall(chunk, keep_traceback, table.unpack(words)) end)
+--- Runs a script's chunk; of a plan, without leave to change anything. Returns ok, result or error, and the signal that
+--- came.
+local function run_chunk(chunk, words, guard)
+  return interrupt.run(function()
+    if guard then guard.grant "nothing" end
+    return xpcall(chunk, keep_traceback, table.unpack(words))
+  end)
 end
 
 --- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace.
@@ -387,24 +391,30 @@ function M.script(path, words, globals)
     if not ready then return nil, problem end
   end
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })
-  local ran, workflow, signal = run_chunk(chunk, words)
+  local guard, problem
+  if globals.plan and not globals.help then
+    guard, problem = require "ws.cli.plan".guard()
+    if not guard then return nil, problem end
+  end
+  local ran, workflow, signal = run_chunk(chunk, words, guard)
   if signal then
     io.stderr:write("wsrun: interrupted\n")
     return interrupt.codes[signal]
   end
   if not ran then
-    local problem = workflow
+    problem = workflow
     if problem.exited then return problem.exit end
     if problem.exit == 65 and not problem.message:find(path, 1, true) then
       problem.message = path .. ": " .. problem.message -- a tail call has left no line
     end
     return nil, problem
   end
+  local declared = require "ws.workflow".is(workflow)
+  if guard and not declared then return require "ws.cli.plan".refuse(path) end
   if workflow == nil then return 0 end
-  if require "ws.workflow".is(workflow) then
-    local go = globals.explain and explain_workflow or globals.plan and not globals.help
-      and require "ws.cli.plan".workflow or run_workflow
-    return go(path, workflow, words, globals)
+  if declared then
+    if guard then return require "ws.cli.plan".workflow(path, workflow, words, globals, guard) end
+    return (globals.explain and explain_workflow or run_workflow)(path, workflow, words, globals)
   end
   return invalid(("%s returned a %s; a script returns nothing, or what ws.workflow{...} gives"):format(path,
     type(workflow)))
