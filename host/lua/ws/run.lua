@@ -295,11 +295,12 @@ end
 --- this run had begun before it was resumed has moved it itself.
 ---@private
 function Run:as_planned(step, fn)
+  if not self.saved:concerns(step.path) then return fn end
   return function(...)
-    local saved = self:saved_plan()
-    if not (saved and saved.begun) then
-      local holds, err = self.saved:check_step(step.path)
-      if not holds then error(err, 0) end
+    step.begun = self.saved:has_begun(step.path)
+    if not step.begun then
+      assert(self.saved:check_step(step.path))
+      assert(self.saved:begin(step.path))
     end
     return fn(...)
   end
@@ -312,7 +313,7 @@ function Run:saved_plan()
   local step = task.get("step")
   local item = step and self.saved and self.saved:step(step.path)
   if not item then return nil end
-  item.begun = self.replay ~= nil and self.replay.steps[step.path] ~= nil
+  item.begun = step.begun
   return item
 end
 

@@ -143,6 +143,40 @@ function Saved:check_step(path)
   return pins.check(facts)
 end
 
+--- Whether something was planned for a step, or its plan rests on something.
+---@param path string  of the step
+---@return boolean
+function Saved:concerns(path)
+  for _, fact in ipairs(self.pins) do
+    if fact.step == path then return true end
+  end
+  return self.steps[path] ~= nil
+end
+
+local function mark(self, path)
+  return ("%s/begun/%s"):format(self.dir, path:gsub("%%", "%%25"):gsub("/", "%%2F"))
+end
+
+--- Whether the step's work was begun, by this attempt of the run or one before it.
+---@async
+---@param path string  of the step
+---@return boolean
+function Saved:has_begun(path)
+  return fs.exists(mark(self, path))
+end
+
+--- Notes durably that the step's work begins: from now on what its plan rests on is moved by ourselves. The journal need
+--- not know of a beginning when the run is killed.
+---@async
+---@param path string  of the step
+---@return true? ok
+---@return ws.Error? err
+function Saved:begin(path)
+  local ok, err = fs.mkdir(self.dir .. "/begun", { mode = 448 }) -- 0700
+  if not ok then return nil, err end
+  return fs.write(mark(self, path), "", { mode = PRIVATE })
+end
+
 --- What was planned for a step; nil when nothing was (it was deferred, or has no plan).
 ---@param path string  of the step
 ---@return table? item  `file` is a path
