@@ -6,12 +6,14 @@ local ws = require "ws"
 local cluster = require "lib.cluster"
 local delivery = require "lib.delivery"
 local follow = require "lib.follow"
+local planning = require "lib.plan"
 local platform = require "lib.platform"
 local release = require "lib.release"
+local releases = require "lib.plan.releases"
 local static = require "lib.static"
 
 -- Every step looks first and does only what is left: a resumed run begins anew.
-local anew = { always = true }
+local anew, looks = { always = true }, { always = true, plan = "run" }
 
 return ws.workflow {
   summary = "Deploy a version of an application to a platform, or go back to an earlier one",
@@ -44,7 +46,7 @@ return ws.workflow {
     local seen = app.version
 
     if args.rollback then
-      w:step("cluster", anew, function() cluster.connect(p) end)
+      w:step("cluster", looks, function() cluster.connect(p) end)
       version = w:step("rollback", anew, function() return delivery.rollback(p, app, version, options) end)
       w:step("manifest", anew, function() release.write_back(p, app, seen, version) end)
       return lock:release()
@@ -53,20 +55,32 @@ return ws.workflow {
     local plan, files
     w:together {
       function()
-        w:step("status", anew, function()
+        w:step("status", looks, function()
           cluster.connect(p)
           plan = delivery.examine(p, app, version, options)
         end)
       end,
       function()
-        if args.static then w:step("static-files", anew, function() files = delivery.compare(p) end) end
+        if args.static then w:step("static-files", looks, function() files = delivery.compare(p) end) end
       end,
     }
-    if files then w:step("assets", anew, function() static.upload_hashed(p, files) end) end
-    w:step("deploy", anew, function() delivery.deploy(p, app, plan, options) end)
+    if files then
+      w:step("assets", { always = true, plan = function() return planning.files(files) end }, function()
+        static.upload_hashed(p, files)
+      end)
+    end
+    w:step("deploy", { always = true, plan = function(step) return releases.plan_release(p, step, app, plan) end },
+      function() delivery.deploy(p, app, plan, options) end)
     w:together {
-      function() if files then w:step("pages", anew, function() static.upload_rest(p, files) end) end end,
-      function() w:step("manifest", anew, function() release.write_back(p, app, seen, version) end) end,
+      function()
+        if not files then return end -- the plan has them with the assets
+        w:step("pages", { always = true, plan = false }, function() static.upload_rest(p, files) end)
+      end,
+      function()
+        w:step("manifest", { always = true, plan = planning.version(p, app, seen, version) }, function()
+          release.write_back(p, app, seen, version)
+        end)
+      end,
     }
     lock:release()
   end,

@@ -3,6 +3,7 @@ local fs = require "ws.fs"
 local http = require "ws.http"
 local json = require "ws.json"
 local process = require "ws.process"
+local publish = require "publish"
 local scratch = require "scratch"
 local task = require "ws.task"
 
@@ -19,8 +20,8 @@ local function everything(t, s)
   return answer.body .. objects
 end
 
-local function plan(t, s, code, ...)
-  local _, out = s:expect(t, code, { "plan", "--sandbox", create, "dev-seb", "--detailed-exitcode", "--json", ... })
+local function plan_of(t, s, code, ...)
+  local _, out = s:expect(t, code, { "plan", "--sandbox", "--detailed-exitcode", "--json", ... })
   local doc, steps, list = t:ok(json.decode(out)), {}, {}
   for _, step in ipairs(doc.steps) do
     steps[step.step] = step
@@ -30,6 +31,10 @@ local function plan(t, s, code, ...)
   end
   table.sort(list)
   return steps, list, doc
+end
+
+local function plan(t, s, code, ...)
+  return plan_of(t, s, code, create, "dev-seb", ...)
 end
 
 return function(test)
@@ -121,6 +126,22 @@ return function(test)
     s:in_sandbox(t, { "helm", "--kubeconfig", kubeconfig, "rollback", "test-app", "-n", "test-app" })
     said = s:expect(t, 1, { "apply", s.base .. "/helm.plan" })
     t:has(said, "release test-app: its last revision is")
+
+    -- A deployment: chart, image, manifest.
+    publish.point_at_sandbox(t, s)
+    publish.version "1.4.2"
+    local deploy = { "workflows/cd.lua", "dev-seb", "test-app", "1.4.2" }
+    before = everything(t, s)
+    steps = plan_of(t, s, 2, deploy[1], deploy[2], deploy[3], deploy[4], "--save", s.base .. "/cd.plan")
+    t:eq(everything(t, s), before)
+    local kinds = {}
+    for _, change in ipairs(steps.deploy.changes) do kinds[change.what] = change end
+    t:has(kinds.image.attributes[1].after, "app:1.4.2@sha256:")
+    t:eq({ kinds.helm.action, kinds.helm.name }, { "change", "test-app/test-app" })
+    t:eq(steps.manifest.changes[1].attributes, { { name = "version of test-app", before = "1.4.1", after = "1.4.2" } })
+    s:expect(t, 0, { "apply", s.base .. "/cd.plan" })
+    t:eq(select(2, plan_of(t, s, 0, table.unpack(deploy))), {})
+    plan_of(t, s, 1, deploy[1], deploy[2], deploy[3], "9.9.9") -- was never published
 
     -- The plan of the end.
     local _, out = s:expect(t, 2, { "plan", "--sandbox", "workflows/destroy_platform.lua", "dev-seb",

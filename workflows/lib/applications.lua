@@ -17,8 +17,6 @@ end
 
 local function deploy_chart(p, app)
   local plan = release.examine(p, app, app.version)
-  releases.check_unmoved(p, { release = app.name, namespace = app.namespace or "default",
-    chart = plan.publication.chart })
   if plan.action == "unchanged" then return p.w:summary(say(app, app.version .. ", no change")) end
   release.carry_out(p, app, plan)
   p.w:changed(say(app, ("%s %s"):format(app.version, plan.action == "install" and "installed" or "upgraded")))

@@ -6,6 +6,7 @@ local change = require "lib.release.change"
 local dependencies = require "lib.dependencies"
 local helm = require "ws.helm"
 local publication = require "lib.publication"
+local releases = require "lib.plan.releases"
 local semver = require "ws.semver"
 local task = require "ws.task"
 local verify = require "lib.verify"
@@ -148,6 +149,8 @@ end
 ---@param plan ReleasePlan
 ---@param opts? ReleaseOptions
 function M.carry_out(p, app, plan, opts)
+  releases.check_unmoved(p, { release = app.name, namespace = app.namespace or "default",
+    chart = plan.publication.chart })
   if plan.action == "unchanged" then return end
   change.run(p, app, plan, opts or {}, function(on_event, timeout)
     return helm.install_or_upgrade(handle(p, app, {

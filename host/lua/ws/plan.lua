@@ -19,7 +19,7 @@ local M = {}
 ---@field attributes? { name: string, before?: string, after?: string }[]  texts, secrets masked
 
 ---@class ws.PlannedStep
----@field status "planned"|"deferred"|"would_run"|"looked"|"failed"
+---@field status "planned"|"deferred"|"would_run"|"looked"
 ---@field changes ws.Change[]
 ---@field deferred? string             why it cannot be planned yet
 ---@field note? string
@@ -108,10 +108,9 @@ local function take(self, step, opts, changes, result)
 end
 
 local function look(self, step, opts, fn)
-  local how, entry = opts.plan, step.planned
+  local how = opts.plan
   if how == true then return granted(self, "nothing", fn, step) end
   if how == "run" then return granted(self, "plan", fn, step) end
-  entry.status = "failed" -- until it has come to its end
   return take(self, step, opts, granted(self, "plan", how, step))
 end
 
@@ -183,7 +182,8 @@ function M.totals(run)
     local entry = step.planned
     if entry then
       for action, n in pairs(M.count(entry.changes)) do totals[action] = totals[action] + n end
-      if totals[entry.status] then totals[entry.status] = totals[entry.status] + 1 end
+      local what = step.status == "failed" and not step.inherited and "failed" or entry.status
+      if totals[what] then totals[what] = totals[what] + 1 end
     end
   end
   return totals

@@ -88,15 +88,35 @@ function M.static_files(p)
       end
       return list
     end
-    local found = static.compare(p)
-    for _, file in ipairs(found.files) do
-      list[#list + 1] = { what = "bucket", action = file.generation == 0 and "add" or "change",
-        name = ("gs://%s/%s"):format(found.bucket, file.target) }
-    end
-    for _, object in ipairs(found.stale) do
-      list[#list + 1] = { what = "bucket", action = "remove", name = ("gs://%s/%s"):format(found.bucket, object.name) }
-    end
-    return list
+    return M.files(static.compare(p))
+  end
+end
+
+--- Files of a bucket as changes.
+---@param found StaticPlan
+---@return ws.Change[]
+function M.files(found)
+  local list = {}
+  for _, file in ipairs(found.files) do
+    list[#list + 1] = { what = "bucket", action = file.generation == 0 and "add" or "change",
+      name = ("gs://%s/%s"):format(found.bucket, file.target) }
+  end
+  for _, object in ipairs(found.stale) do
+    list[#list + 1] = { what = "bucket", action = "remove", name = ("gs://%s/%s"):format(found.bucket, object.name) }
+  end
+  return list
+end
+
+--- The version of an application in the manifest, after it was deployed.
+---@param p Platform
+---@param app table
+---@param seen string     the version that the manifest says
+---@param version string
+function M.version(p, app, seen, version)
+  return function()
+    if seen == version then return {} end
+    return { { what = "manifest", action = "change", name = M.file(p), detail = "committed and pushed",
+      attributes = { { name = ("version of %s"):format(app.name), before = seen, after = version } } } }
   end
 end
 

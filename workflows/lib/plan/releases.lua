@@ -104,20 +104,26 @@ end
 ---@param app table  of the manifest
 ---@return ws.Change[]
 function M.plan_application(p, step, app)
-  local options = { release = app.name, namespace = app.namespace or "default" }
-  local found, published
-  if p.kubeconfig then
-    found = require "lib.release".examine(p, app, app.version)
-    published, options.values = found.publication, found.values
-  else
-    published = publication.fetch(p, app, app.version)
-  end
-  options.chart = published.chart
+  if p.kubeconfig then return M.plan_release(p, step, app, require "lib.release".examine(p, app, app.version)) end
+  return M.plan_release(p, step, app, { version = app.version, publication = publication.fetch(p, app, app.version) })
+end
+
+--- What carrying out a release's plan would change.
+---@async
+---@param p Platform
+---@param step ws.Step
+---@param app table
+---@param found ReleasePlan
+---@return ws.Change[]
+function M.plan_release(p, step, app, found)
+  local published = found.publication
+  local options = { release = app.name, namespace = app.namespace or "default", chart = published.chart,
+    values = found.values }
   rest_on(p, step, options)
   assert(p.w.plan:pin(step, { kind = "object", url = published.url }))
-  local list = changes(p, ("%s %s"):format(publication.chart_name(app), app.version), options,
-    found and found.action == "unchanged")
-  if found and #list > 0 then list.note = found.why end
+  local list = changes(p, ("%s %s"):format(publication.chart_name(app), found.version), options,
+    found.action == "unchanged")
+  if #list > 0 then list.note = found.why end
   return list
 end
 

@@ -66,7 +66,7 @@ function M.text(run, look)
   for _, one in ipairs(entries(run)) do
     local step, entry = one.step, one.entry
     local before = #lines
-    if entry.status == "failed" and step.err and not step.inherited then
+    if step.status == "failed" and not step.inherited then
       lines[#lines + 1] = look.paint("red", "  ! could not be planned: " .. tostring(step.err):gsub("%s+", " "))
     end
     if entry.deferred then lines[#lines + 1] = look.paint("cyan", "  ? deferred: " .. entry.deferred) end
@@ -108,7 +108,8 @@ function M.document(run)
       if copy.attributes then copy.attributes = json.array(copy.attributes) end
       changes[i] = copy
     end
-    steps[#steps + 1] = { step = step.path, status = entry.status, changes = changes, deferred = entry.deferred,
+    local status = step.status == "failed" and "failed" or entry.status
+    steps[#steps + 1] = { step = step.path, status = status, changes = changes, deferred = entry.deferred,
       note = entry.note, where = step.line,
       error = step.err and { kind = step.err.kind, message = tostring(step.err.message) } or nil }
   end

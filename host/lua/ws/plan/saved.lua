@@ -165,8 +165,8 @@ function Saved:has_begun(path)
   return fs.exists(mark(self, path))
 end
 
---- Notes durably that the step's work begins: from now on what its plan rests on is moved by ourselves. The journal need
---- not know of a beginning when the run is killed.
+--- Notes durably that the step's work begins: from now on what its plan rests on is moved by ourselves. The journal
+--- need not know of a beginning when the run is killed.
 ---@async
 ---@param path string  of the step
 ---@return true? ok
