@@ -16,6 +16,8 @@ M.commands = {
   { "approve", "say yes to what a parked run waits for", group = "Run", usage = "approve RUN [--no-resume]" },
   { "runs", "list the runs of this project", group = "Inspect", usage = "runs [-n N]" },
   { "show", "show a run, or one of its steps", group = "Inspect", usage = "show [RUN [STEP]] [--log]" },
+  { "report", "write a run as one page of HTML", group = "Inspect",
+    usage = "report [RUN] [--output FILE] [--open yes|no]" },
   { "list", "list the workflows and manifests of this project", group = "Inspect" },
   { "doctor", "check tools, account and project", group = "Inspect" },
   { "auth", "the account: status; kube is kubectl's credential plugin", group = "Inspect" },

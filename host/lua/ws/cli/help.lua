@@ -59,6 +59,12 @@ local pages = {
       .. "Shows a run's steps with their times and what they came to, or one step with its result and error;\n"
       .. "with --log what its children said."
   end,
+  report = function()
+    return "Usage: wsrun report [RUN] [--output FILE] [--open yes|no]\n\n"
+      .. "Writes the newest run, or RUN (the beginning of its name), as one page of HTML that needs no network and no\n"
+      .. "script: timeline, critical path, steps, logs, changes. docs/reports.md shows one.\n\nOptions\n"
+      .. require "ws.flags".help(require "ws.cli.report".options)
+  end,
   approve = function()
     return "Usage: wsrun approve RUN [--no-resume]\n\n"
       .. "Says yes to what a parked run waits for, and resumes it."

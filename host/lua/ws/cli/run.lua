@@ -263,7 +263,7 @@ local function run_workflow(path, workflow, words, globals)
   local _ <close> = run.journal
   local screen = display.open(globals)
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
-  run.emit = globals.quiet and quiet(screen) or screen.emit
+  run.emit = require "ws.journal.events".recorded(run, globals.quiet and quiet(screen) or screen.emit)
   M.watch_signals(run, screen.emit)
   run.emit { type = "run_start", run = run, fields = { title = run.title, command = M.again(path, words, globals),
     resumed = run.replay ~= nil or nil } }

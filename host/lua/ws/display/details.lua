@@ -7,13 +7,21 @@ local M = {}
 local LINES = 200      -- of each log, and of the progress
 local BYTES = 32 * 1024
 
---- Remembers a step's progress. What differs only in a count or a time, "3 tests" or "(20s)", is told once.
+--- What a line of progress says beside its counts and times: "3 tests" and "4 tests (20s)" say the same.
+---@param text string
+---@return string
+function M.gist(text)
+  local what = (" " .. text:gsub(" %(%d+s%)$", "") .. " "):gsub("(%s)%d[%d./]*%f[%s]", "%1N")
+  return what
+end
+
+--- Remembers a step's progress. What differs only in a count or a time is told once.
 ---@param step ws.Step
 function M.note(step)
   local history = step.history or { last = {} }
   step.history = history
   local text = tostring(step.progress.text)
-  local what = (" " .. text:gsub(" %(%d+s%)$", "") .. " "):gsub("(%s)%d[%d./]*%f[%s]", "%1N")
+  local what = M.gist(text)
   if history.last[what] then return end
   history.last[what] = true
   history[#history + 1] = ("%8s  %s"):format("+" .. display.duration(now() - step.started), text)

@@ -1,0 +1,229 @@
+--- The steps of a report: each folded to one line, with all that is known of it inside.
+local display = require "ws.display"
+local h = require "ws.report.html"
+local json = require "ws.json"
+local time = require "ws.time"
+
+local M = {}
+
+local TAIL_LINES = 15 -- of a log, before it has to be opened
+local RESULT_BYTES = 64 * 1024
+
+--- The marks of states, as on the screen; the word stands beside or is there for who hears the page.
+M.marks = { done = "✔", failed = "✖", killed = "✖", skipped = "○", running = "…", undone = "↶", interrupted = "✖",
+  parked = "…", denied = "✖" }
+
+--- A moment, in UTC, as people read it.
+---@param seconds number  since 1970
+---@return ws.report.Element
+function M.moment(seconds)
+  local text = time.rfc3339(seconds)
+  return h.time { datetime = text, class = "num", (text:gsub("T", " "):gsub("Z$", " UTC")) }
+end
+
+--- A duration without a fraction that says nothing: "2m", "30s", "0.5s".
+---@param seconds number
+---@return string
+function M.round_duration(seconds)
+  if seconds < 60 then return ("%gs"):format(seconds) end
+  return (display.duration(seconds):gsub("m00s$", "m"):gsub("h00m$", "h"))
+end
+
+--- What, where, why and what to do.
+---@param err table  of the journal
+---@param command? string  to type next
+---@param step? table      that it happened in
+---@return ws.report.Element
+function M.error_card(err, command, step)
+  local function line(name, text)
+    return text and { h.dt { name }, h.dd { text } }
+  end
+  local where = err.where
+  if step and step.row.line then where = where and where .. " ← " .. step.row.line or step.row.line end
+  return h.div { class = "error", role = "group", ["aria-label"] = "Error", h.dl {
+    h.dt { "Error" }, h.dd { class = "message", err.op and err.op .. ": ", err.message or err.kind or "failed" },
+    step and line("Step", h.a { href = "#" .. step.id, step.path }),
+    line("Kind", err.kind and (err.status and ("%s (%s)"):format(err.kind, err.status) or err.kind)),
+    line("Where", where), line("Why", err.detail), line("Hint", err.hint),
+    command and { h.dt { "Next" }, h.dd { h.code { command } } },
+  } }
+end
+
+local function bytes(n)
+  if n < 1024 then return n .. " bytes" end
+  if n < 1 << 20 then return ("%.0f KiB"):format(n / 1024) end
+  return ("%.1f MiB"):format(n / (1 << 20))
+end
+
+--- The last lines of a text, and whether there are more before.
+local function last_lines(text, count)
+  text = text:gsub("%s+$", "")
+  local at, n = #text, 0
+  while at > 0 do
+    if text:byte(at) == 10 then
+      n = n + 1
+      if n == count then return text:sub(at + 1), true end
+    end
+    at = at - 1
+  end
+  return text, false
+end
+
+local function log_block(log)
+  local tail, more = last_lines(log.text, TAIL_LINES)
+  local cut = log.cut and ("The beginning is left out; all of it: %s"):format(log.path)
+  return {
+    h.h3 { "Log ", h.code { log.name }, h.span { class = "soft small", (" %s"):format(bytes(log.size)) } },
+    more and h.p { class = "soft small", ("The last %d lines:"):format(TAIL_LINES) },
+    h.pre { tabindex = "0", ["aria-label"] = "End of log " .. log.name, tail },
+    (more or log.cut) and h.details { h.summary { log.cut and ("The last %s of it"):format(bytes(#log.text))
+      or "All of it" }, cut and h.p { class = "soft small", cut },
+      h.pre { tabindex = "0", ["aria-label"] = "Log " .. log.name, log.text } },
+  }
+end
+
+--- Logs that belong to no step.
+---@param data table
+---@return ws.report.Element?
+function M.other_section(data)
+  if #data.logs == 0 and #data.events == 0 then return nil end
+  local blocks = {}
+  for i, log in ipairs(data.logs) do blocks[i] = log_block(log) end
+  return h.section { id = "other", ["aria-labelledby"] = "other-title",
+    h.h2 { id = "other-title", #data.logs == 0 and "What else was said" or "Other logs" },
+    M.said(data.events, data.run.started), blocks }
+end
+
+--- Notes, marks and progress, each with its time since `from`.
+---@param events table[]
+---@param from number
+---@return ws.report.Element?
+function M.said(events, from)
+  if #events == 0 then return nil end
+  local items = {}
+  for i, event in ipairs(events) do
+    local f = event.fields or {}
+    local place = f.file and ("%s%s%s: "):format(f.file, f.line and ":" .. f.line or "", f.col and ":" .. f.col or "")
+    local level = event.type == "annotation" and (f.level == "warning" and "warning" or "error")
+    items[i] = h.li { h.span { class = "soft num", "+" .. display.duration(math.max(0, event.time - from)) },
+      h.span { class = event.type == "progress" and "soft", level and h.span { class = level .. "-level", level, ": " },
+        place and h.code { place }, f.text or "" } }
+  end
+  return h.ul { class = "said", role = "list", items }
+end
+
+local function as_text(value)
+  if type(value) == "string" then return value end
+  local ok, text = pcall(json.encode, value, { indent = 2 })
+  return ok and text or tostring(value)
+end
+
+local why_not = {
+  secret = "Not stored: it held a secret.", opaque = "Not stored: it was no plain data.",
+  always = "Not stored: the step runs on every resume.",
+}
+
+local function returned(step)
+  local row = step.row
+  if row.status ~= "done" or not row.kind then return nil end
+  if why_not[row.kind] then
+    return { h.h3 { "Returned" }, h.p { class = "soft", why_not[row.kind] } }
+  end
+  if not step.returned then
+    return { h.h3 { "Returned" }, h.p { class = "soft", ("%s: see wsrun show RUN STEP"):format(bytes(row.size or 0)) } }
+  end
+  local blocks = {}
+  for i = 1, step.returned.n do
+    local value = step.returned[i]
+    if value ~= nil then
+      local text = as_text(value)
+      if #text > RESULT_BYTES then text = text:sub(1, RESULT_BYTES) .. "\n…" end
+      blocks[#blocks + 1] = h.pre { tabindex = "0", ["aria-label"] = "Returned by " .. step.path, text }
+    end
+  end
+  if #blocks == 0 then return nil end
+  return { h.h3 { "Returned" }, blocks }
+end
+
+local function fact(name, ...)
+  return h.div { h.dt { name }, h.dd { ... } }
+end
+
+local function attempts(step)
+  if #step.rows < 2 then return nil end
+  local items = {}
+  for i, row in ipairs(step.rows) do
+    items[i] = h.li { ("attempt %d: %s after %s"):format(row.attempt, row.status, display.duration(row.finished
+      - row.started)), row.error and row.status == "failed" and ": " .. (row.error.message or "") }
+  end
+  return { h.h3 { "Attempts" }, h.ul { class = "plain", items } }
+end
+
+local function changes(row)
+  if not row.changes or #row.changes == 0 then return nil end
+  local items = {}
+  for i, change in ipairs(row.changes) do items[i] = h.li { change } end
+  return { h.h3 { "Changed" }, h.ul { class = "plain", items } }
+end
+
+local function inside(step, data)
+  local row = step.row
+  if not row then
+    return { h.p { class = "soft", step.why or "not started" } }
+  end
+  local needs = {}
+  for i, path in ipairs(row.needs or {}) do
+    local found
+    for _, other in ipairs(data.steps) do
+      if other.path == path then found = other end
+    end
+    needs[i] = { i > 1 and ", ", found and h.a { href = "#" .. found.id, path } or path }
+  end
+  return {
+    h.dl { class = "facts", fact("Status", step.status), fact("Began", M.moment(row.started)),
+      fact("Lasted", h.span { class = "num", display.duration(row.finished - row.started) }),
+      row.line and fact("Script", h.code { row.line }), #needs > 0 and fact("Needed", needs) },
+    row.error and M.error_card(row.error),
+    changes(row), attempts(step),
+    #step.events > 0 and { h.h3 { "Said" }, M.said(step.events, row.started) },
+    returned(step),
+    (function()
+      local blocks = {}
+      for i, log in ipairs(step.logs) do blocks[i] = log_block(log) end
+      return blocks
+    end)(),
+  }
+end
+
+local function summary_of(step)
+  local row = step.row
+  if not row then return step.why or "" end
+  return row.summary or row.error and tostring(row.error.message or ""):match("[^\n]*") or ""
+end
+
+local function one(step, data)
+  return h.details { class = "step", open = step.status == "failed" or step.status == "killed",
+    h.summary {
+      h.span { class = "mark " .. step.status, ["aria-hidden"] = "true", M.marks[step.status] or "·" },
+      h.span { class = "title", h.b { step.path }, h.span { class = "quiet", step.status, ". " },
+        h.span { class = "soft", summary_of(step) } },
+      h.span { class = "num soft", step.critical and { h.span { class = "tag", "critical" }, " " },
+        step.seconds and display.duration(step.seconds) or "" },
+    },
+    h.div { class = "inside", id = step.id, inside(step, data) },
+  }
+end
+
+--- The section of all steps.
+---@param data table
+---@return ws.report.Element?
+function M.section(data)
+  if #data.steps == 0 then return nil end
+  local items = {}
+  for i, step in ipairs(data.steps) do items[i] = one(step, data) end
+  return h.section { id = "steps", ["aria-labelledby"] = "steps-title", h.h2 { id = "steps-title", "Steps" }, items,
+    data.left_out > 0 and h.p { class = "soft small", ("%d more steps are not shown: wsrun show %s lists all."):format(
+      data.left_out, data.run.id) } }
+end
+
+return M
