@@ -62,8 +62,8 @@ local function add_events(data, events, by_path)
   for _, event in ipairs(events) do
     local step = event.path and by_path[event.path]
     if not step and event.type == "skipped" then -- never begun, so it has no row
-      step = { path = event.path, rows = {}, status = "skipped", why = event.fields.why, started = event.time, logs = {},
-        events = {} }
+      step = { path = event.path, rows = {}, status = "skipped", why = event.fields.why, started = event.time,
+        logs = {}, events = {} }
       by_path[event.path] = step
       data.steps[#data.steps + 1] = step
     elseif step and #step.rows == 0 then
@@ -180,8 +180,20 @@ local function steps_of(rows, run)
     end
     step.row, step.status, step.seconds = row, row.status, row.finished - row.started
     step.critical = step.critical or row.critical
+    step.changed = (step.changed or 0) + #(row.changes or {})
   end
   return steps, by_path
+end
+
+--- A step that failed because one inside it did is told once, inside.
+local function mark_inherited(by_path)
+  for path, step in pairs(by_path) do
+    local parent = by_path[path:match("^(.*)/[^/]*$")]
+    if parent and parent.row and parent.status == "failed" and step.status == "failed"
+      and (parent.row.error or {}).message == (step.row.error or {}).message then
+      parent.inherited = true
+    end
+  end
 end
 
 --- Gathers a run.
@@ -201,8 +213,12 @@ function M.gather(journal, run)
   for _, attempt in ipairs(data.attempts) do data.critical = timeline.critical(attempt) end
   data.steps, by_path = steps_of(rows, run)
   add_events(data, events, by_path)
-  data.counts = {}
-  for _, step in ipairs(data.steps) do data.counts[step.status] = (data.counts[step.status] or 0) + 1 end
+  data.counts, data.changes = {}, 0
+  mark_inherited(by_path)
+  for _, step in ipairs(data.steps) do
+    if not step.inherited then data.counts[step.status] = (data.counts[step.status] or 0) + 1 end
+    data.changes = data.changes + (step.changed or 0)
+  end
   data.steps, data.left_out = choose(in_order(data.steps))
   for i, step in ipairs(data.steps) do step.id = "step-" .. i end
   add_logs(data)

@@ -47,7 +47,7 @@ local function header(data)
       fact(run.ended and "Lasted" or "Lasts", h.span { class = "num", display.duration(lasted) },
         lasted > worked + 60 and h.span { class = "soft", (" (%s of work)"):format(display.duration(worked)) }),
       fact("Steps", tally(data)),
-      fact("Changes", run.changes and (run.changes == 0 and "nothing changed" or run.changes) or "–"),
+      fact("Changes", data.changes > 0 and data.changes or "none"),
       fact("Exit code", run.exit or "–"),
       fact("By", who(run)),
       fact("Run", h.code { run.id }),
@@ -62,9 +62,8 @@ local function failure(data)
   local next_command = run.status ~= "done" and run.status ~= "running" and "wsrun resume " .. run.id or nil
   local failed
   for _, step in ipairs(data.steps) do -- the innermost: it ended first
-    if step.row and step.status == "failed" and (not failed or step.row.finished < failed.row.finished) then
-      failed = step
-    end
+    local told = step.row and step.status == "failed" and not step.inherited
+    if told and (not failed or step.row.finished < failed.row.finished) then failed = step end
   end
   return h.section { ["aria-labelledby"] = "failure",
     h.h2 { id = "failure", run.status == "parked" and "Waits for approval" or run.status == "interrupted"
@@ -158,22 +157,25 @@ local function timeline_section(data)
   return h.section { id = "timeline", ["aria-labelledby"] = "timeline-title",
     h.h2 { id = "timeline-title", "Timeline" }, critical_path(data), axis(data, ticks),
     h.ol { class = "lanes", lanes },
-    h.p { class = "key", ["aria-hidden"] = "true", swatch("bar on-path", "on the critical path"), swatch("bar", "beside it"),
-      swatch("bar bad", "failed"), #data.attempts > 1 and h.span { "┆ resumed (the time between is left out)" } },
+    h.p { class = "key", ["aria-hidden"] = "true", swatch("bar on-path", "on the critical path"),
+      swatch("bar", "beside it"), swatch("bar bad", "failed"),
+      #data.attempts > 1 and h.span { "┆ resumed (the time between is left out)" } },
     data.left_out > 0 and h.p { class = "soft small", ("%d more steps are not shown."):format(data.left_out) } }
 end
 
 local function changes_section(data)
   local rows = {}
   for _, step in ipairs(data.steps) do
-    for _, change in ipairs(step.row and step.row.changes or {}) do
-      rows[#rows + 1] = h.tr { h.th { scope = "row", h.a { href = "#" .. step.id, step.path } }, h.td { change } }
+    for _, row in ipairs(step.rows) do
+      for _, change in ipairs(row.changes or {}) do
+        rows[#rows + 1] = h.tr { h.th { scope = "row", h.a { href = "#" .. step.id, step.path } }, h.td { change } }
+      end
     end
   end
   if #rows == 0 then return nil end
   return h.section { id = "changes", ["aria-labelledby"] = "changes-title",
     h.h2 { id = "changes-title", "What it changed" },
-    h.table { h.thead { h.tr { h.th { scope = "col", "Step" }, h.th { scope = "col", "Change" } } }, h.tbody { rows } } }
+    steps.table({ "Step", "Change" }, rows) }
 end
 
 local function attempts_section(data)
@@ -190,8 +192,7 @@ local function attempts_section(data)
   end
   return h.section { id = "attempts", ["aria-labelledby"] = "attempts-title",
     h.h2 { id = "attempts-title", "Attempts" },
-    h.div { class = "scroll", h.table { h.thead { h.tr { h.th { scope = "col", "No." }, h.th { scope = "col", "Began" },
-      h.th { scope = "col", "Lasted" }, h.th { scope = "col", "Steps that ran" } } }, h.tbody { rows } } } }
+    steps.table({ "No.", "Began", "Lasted", "Steps that ran" }, rows) }
 end
 
 local function audit_section(data)
@@ -204,8 +205,7 @@ local function audit_section(data)
   if #rows == 0 then return nil end
   return h.section { id = "permissions", ["aria-labelledby"] = "permissions-title",
     h.h2 { id = "permissions-title", "Permissions used" },
-    h.div { class = "scroll", h.table { h.thead { h.tr { h.th { scope = "col", "List" }, h.th { scope = "col", "What" },
-      h.th { scope = "col", "Answer" }, h.th { scope = "col", "Times" } } }, h.tbody { rows } } } }
+    steps.table({ "List", "What", "Answer", "Times" }, rows) }
 end
 
 local function nav(sections)

@@ -35,6 +35,5 @@ return function(plan)
   add(nil, plan.changes or not plan.steps and plan)
   if #rows == 0 then return nil end
   return h.section { id = "plan", ["aria-labelledby"] = "plan-title", h.h2 { id = "plan-title", "What was planned" },
-    h.div { class = "scroll", h.table { h.thead { h.tr { h.th { scope = "col", "Step" }, h.th { scope = "col", "Action" },
-      h.th { scope = "col", "What" }, h.th { scope = "col", "Detail" } } }, h.tbody { rows } } } }
+    require "ws.report.steps".table({ "Step", "Action", "What", "Detail" }, rows) }
 end

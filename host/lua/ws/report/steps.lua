@@ -29,6 +29,16 @@ function M.round_duration(seconds)
   return (display.duration(seconds):gsub("m00s$", "m"):gsub("h00m$", "h"))
 end
 
+--- A table that scrolls where it is too wide.
+---@param columns string[]
+---@param rows ws.report.Element[]
+---@return ws.report.Element
+function M.table(columns, rows)
+  local heads = {}
+  for i, name in ipairs(columns) do heads[i] = h.th { scope = "col", name } end
+  return h.div { class = "scroll", h.table { h.thead { h.tr { heads } }, h.tbody { rows } } }
+end
+
 --- What, where, why and what to do.
 ---@param err table  of the journal
 ---@param command? string  to type next
@@ -183,7 +193,8 @@ local function inside(step, data)
     h.dl { class = "facts", fact("Status", step.status), fact("Began", M.moment(row.started)),
       fact("Lasted", h.span { class = "num", display.duration(row.finished - row.started) }),
       row.line and fact("Script", h.code { row.line }), #needs > 0 and fact("Needed", needs) },
-    row.error and M.error_card(row.error),
+    row.error and not step.inherited and M.error_card(row.error),
+    step.inherited and h.p { class = "soft", "A step inside it failed." },
     changes(row), attempts(step),
     #step.events > 0 and { h.h3 { "Said" }, M.said(step.events, row.started) },
     returned(step),
@@ -198,11 +209,13 @@ end
 local function summary_of(step)
   local row = step.row
   if not row then return step.why or "" end
-  return row.summary or row.error and tostring(row.error.message or ""):match("[^\n]*") or ""
+  if row.summary then return row.summary end
+  if step.inherited then return "a step inside it failed" end
+  return row.error and tostring(row.error.message or ""):match("[^\n]*") or ""
 end
 
 local function one(step, data)
-  return h.details { class = "step", open = step.status == "failed" or step.status == "killed",
+  return h.details { class = "step", open = step.status == "failed" and not step.inherited or step.status == "killed",
     h.summary {
       h.span { class = "mark " .. step.status, ["aria-hidden"] = "true", M.marks[step.status] or "·" },
       h.span { class = "title", h.b { step.path }, h.span { class = "quiet", step.status, ". " },

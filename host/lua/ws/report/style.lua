@@ -3,14 +3,14 @@ return [[
 :root {
   color-scheme: light dark;
   --page: #f5f6f8; --card: #ffffff; --line: #d5dae1; --text: #1b2026; --soft: #56606c; --code: #eef0f4;
-  --accent: #0a55b5; --bar: #a9b8cb; --done: #14702f; --failed: #b3261e; --warn: #855500; --failed-soft: #fdecea;
+  --accent: #0a55b5; --bar: #8494a8; --done: #14702f; --failed: #b3261e; --warn: #855500; --failed-soft: #fdecea;
   --sans: system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif;
   --mono: ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", monospace;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #0e1217; --card: #161b22; --line: #303841; --text: #e6e9ed; --soft: #a0abb8; --code: #0e1217;
-    --accent: #6cb0ff; --bar: #46566b; --done: #4cc366; --failed: #ff8a80; --warn: #e0b04a; --failed-soft: #2d1719;
+    --accent: #6cb0ff; --bar: #65778f; --done: #4cc366; --failed: #ff8a80; --warn: #e0b04a; --failed-soft: #2d1719;
   }
 }
 * { box-sizing: border-box; }
@@ -27,8 +27,8 @@ h3 { font-size: .95rem; margin: 1rem 0 .35rem; }
 p { margin: .35rem 0; }
 code, pre { font-family: var(--mono); font-size: .86em; }
 code { overflow-wrap: anywhere; }
-pre { background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .75rem; margin: .4rem 0;
-  overflow: auto; max-height: 34rem; white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 4; }
+pre { background: var(--code); border: 1px solid var(--line); border-radius: 6px; padding: .6rem .75rem;
+  margin: .4rem 0; overflow: auto; max-height: 34rem; white-space: pre-wrap; overflow-wrap: anywhere; tab-size: 4; }
 section, header.card { background: var(--card); border: 1px solid var(--line); border-radius: 10px;
   padding: 1rem 1.15rem; margin: 0 0 1rem; }
 .soft { color: var(--soft); }
@@ -58,7 +58,8 @@ nav ul { display: flex; flex-wrap: wrap; gap: .25rem 1.1rem; list-style: none; p
 .path { padding-left: 0; list-style: none; display: flex; flex-wrap: wrap; gap: .25rem 0; margin: .25rem 0 1rem; }
 .path li:not(:last-child)::after { content: "→"; margin: 0 .5rem; color: var(--soft); }
 
-.axis, .lane { display: grid; grid-template-columns: minmax(9rem, 17rem) 4.5rem 1fr; gap: 0 .75rem; align-items: center; }
+.axis, .lane { display: grid; grid-template-columns: minmax(9rem, 17rem) 4.5rem 1fr; gap: 0 .75rem;
+  align-items: center; }
 .axis { color: var(--soft); font-size: .75rem; }
 .lanes { list-style: none; margin: 0; padding: 0; }
 .lane { border-radius: 4px; }
@@ -82,8 +83,8 @@ svg text { fill: var(--soft); font: .75rem var(--sans); }
 details.step { border-top: 1px solid var(--line); }
 details.step:last-of-type { border-bottom: 1px solid var(--line); }
 summary { cursor: pointer; border-radius: 4px; }
-details.step > summary { display: grid; grid-template-columns: 1.4rem minmax(0, 1fr) auto; gap: 0 .5rem; padding: .5rem .25rem;
-  list-style: none; align-items: baseline; }
+details.step > summary { display: grid; grid-template-columns: 1.4rem minmax(0, 1fr) auto; gap: 0 .5rem;
+  padding: .5rem .25rem; list-style: none; align-items: baseline; }
 details.step > summary::-webkit-details-marker { display: none; }
 details.step > summary:hover { background: var(--code); }
 details.step > summary .mark { font-weight: 700; text-align: center; }
@@ -105,7 +106,7 @@ table { border-collapse: collapse; width: 100%; font-size: .92rem; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .75rem .35rem 0; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; }
 thead th { color: var(--soft); font-weight: 500; font-size: .8rem; }
-tbody th { font-weight: 500; }
+tbody th { font-weight: 500; width: 30%; }
 footer { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
 
 @media (max-width: 40rem) {
@@ -121,7 +122,7 @@ footer { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
 @media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
 @media print {
   :root { color-scheme: light; --page: #fff; --card: #fff; --line: #bbb; --text: #000; --soft: #444; --code: #fff;
-    --accent: #0a55b5; --bar: #a9b8cb; --done: #14702f; --failed: #b3261e; --warn: #855500; --failed-soft: #fff; }
+    --accent: #0a55b5; --bar: #8494a8; --done: #14702f; --failed: #b3261e; --warn: #855500; --failed-soft: #fff; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   body { font-size: 10pt; }
   nav, .skip { display: none; }

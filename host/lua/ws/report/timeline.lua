@@ -1,9 +1,9 @@
 --- When a run's steps ran, on one axis, and which of them the run's length came from.
 ---
 --- The axis is the time in which the run's processes lived: what lies between an attempt and the one that resumed it,
---- perhaps a night, is left out. The critical path of an attempt is found from its end: the step that ended last; before
---- it the step at the same level that had ended last when it began, one that it declares to need before others; and so
---- on. Inside a step of the path, its sub-steps are looked at likewise.
+--- perhaps a night, is left out. The critical path of an attempt is found from its end: the step that ended last;
+--- before it the step at the same level that had ended last when it began, one that it declares to need before others;
+--- and so on. Inside a step of the path, its sub-steps are looked at likewise.
 local M = {}
 
 local TOGETHER = 0.005 -- seconds; ends and beginnings that are nearer than this are the same moment
@@ -114,8 +114,8 @@ end
 ---@return number[]
 function M.ticks(length)
   local step
-  for _, nice in ipairs { 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200,
-    14400, 43200, 86400 } do
+  for _, nice in ipairs { 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600,
+    7200, 14400, 43200, 86400 } do
     step = nice
     if length / nice <= 6 then break end
   end
