@@ -12,10 +12,17 @@ function M.set(values)
   for name, value in pairs(values) do overlay[name] = value end
 end
 
+--- Gives values that belong to the current task, for its children only; set by what traces a run.
+---@type (fun(): table<string, string>)?
+M.of_task = nil
+
 --- The values laid over, for whoever starts a child.
 ---@return table<string, string|false>
 function M.overlay()
-  return overlay
+  if not M.of_task then return overlay end
+  local all = M.of_task()
+  for name, value in pairs(overlay) do all[name] = value end
+  return all
 end
 
 --- The value of a variable, or nil.

@@ -264,6 +264,9 @@ local function run_workflow(path, workflow, words, globals)
   local screen = display.open(globals)
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
   run.emit = require "ws.journal.events".recorded(run, globals.quiet and quiet(screen) or screen.emit)
+  if os.getenv("OTEL_EXPORTER_OTLP_ENDPOINT") or os.getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") then
+    run.trace = require "ws.trace".begin()
+  end
   M.watch_signals(run, screen.emit)
   run.emit { type = "run_start", run = run, fields = { title = run.title, command = M.again(path, words, globals),
     resumed = run.replay ~= nil or nil } }
@@ -356,6 +359,10 @@ function M.finish(run, ok, failure, context)
   if not kept then
     if ok then ok, err = nil, problem end
     code = 74
+  end
+  for _, text in ipairs(run.trace and require "ws.trace".finish(run.trace, run,
+    { status = status, exit = code, err = err }) or {}) do
+    display.write(("wsrun: %s\n"):format(text))
   end
   if not ok then
     if globals.json then
