@@ -170,6 +170,34 @@ function M.remote(dir, name)
   return { name = name, url = url, is_local = is_local(url) }
 end
 
+---@class ws.git.Line
+---@field commit? string   nil when the line is not committed yet
+---@field author? string
+---@field time? integer    when it was written, in seconds since 1970
+---@field summary? string  first line of the commit's message
+
+--- Which commit wrote a line of a file, as it is in the working tree.
+---@async
+---@param file string  its path
+---@param line integer
+---@return ws.git.Line? found
+---@return ws.Error? err  kinds `not_found` (no repository, or git does not know the file), `failed` (no such line)
+function M.blame(file, line)
+  local dir, name = file:match("^(.*)/([^/]+)$")
+  local text, err = command.run(dir or ".", { "blame", "--porcelain", ("-L%d,%d"):format(line, line), "--",
+    name or file })
+  if not text then
+    if err.message:find("no such path", 1, true) or err.message:find("no such ref: HEAD", 1, true) then
+      err.kind = "not_found"
+    end
+    return nil, err
+  end
+  local commit = text:match("^%x+")
+  if not commit:find("[^0]") then return {} end
+  return { commit = commit, author = text:match("\nauthor ([^\n]*)"),
+    time = math.tointeger(tonumber(text:match("\nauthor%-time (%d+)"))), summary = text:match("\nsummary ([^\n]*)") }
+end
+
 ---@class ws.git.CommitPush
 ---@field dir string        in the working tree
 ---@field paths string[]    the files that may change; absolute, or from `dir`

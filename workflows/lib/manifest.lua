@@ -143,6 +143,110 @@ function M.where(m, path)
   return record_of(m).marks:where(path)
 end
 
+--- The parts of a key as people write it: infrastructure.gke.max, applications[1].version, applications.web.version.
+local function parts_of(key)
+  local parts, at = {}, 1
+  while at <= #key do
+    local from, to, index = key:find("^%.?%[(%d+)%]", at)
+    if from then
+      parts[#parts + 1] = math.tointeger(tonumber(index))
+    else
+      local name
+      from, to, name = key:find('^%.?%["(.-)"%]', at)
+      if not from then from, to, name = key:find(#parts > 0 and "^%.([^.%[%]]+)" or "^([^.%[%]]+)", at) end
+      if not from then return nil end
+      parts[#parts + 1] = name
+    end
+    at = to + 1
+  end
+  return #parts > 0 and parts or nil
+end
+
+--- The type of one part of a value of a type, and the names that could stand there.
+local function type_of_part(t, value, part)
+  if not t then return nil, {} end
+  if t.kind == "record" then
+    local found, names = nil, {}
+    for i, field in ipairs(t.fields) do
+      names[i] = field[1]
+      if field[1] == part then found = field[2] end
+    end
+    return found, names
+  elseif t.kind == "either" then
+    for _, of in ipairs(t.of) do
+      local found, names = type_of_part(of, value, part)
+      if found or #names > 0 then return found, names end
+    end
+    return nil, {}
+  end
+  local names = {}
+  for name, entry in pairs(type(value) == "table" and value or {}) do
+    names[#names + 1] = t.kind == "list" and type(entry) == "table" and entry.name or name
+  end
+  return t.of, names
+end
+
+--- Goes one part further; a name of a list's entry becomes its index. Returns the part, its value and type, or the
+--- names that could stand there.
+local function descend(value, t, part)
+  if type(value) == "table" and yaml.kind(value) == "array" and type(part) == "string" then
+    for i, entry in ipairs(value) do
+      if type(entry) == "table" and entry.name == part then part = i end
+    end
+  end
+  local inner, names = type_of_part(t, value, part)
+  local found
+  if type(value) == "table" then found = value[part] end
+  local known_part = found ~= nil or t and (t.kind == "record" or t.kind == "either") and inner ~= nil
+  if not known_part then return nil, names end
+  return part, found, inner
+end
+
+---@class manifest.Explanation
+---@field path (string|integer)[]
+---@field key string           as people write it
+---@field value any            what holds; nil when only a layer gives a default
+---@field from "manifest"|"default"|"absent"
+---@field where string         of the key; when the manifest has it not, of the nearest part above
+---@field line? integer        of the value, when the manifest has it
+---@field allowed? string      what the schema allows
+---@field doc? string
+---@field otherwise? string    what happens without the key
+---@field is_secret? boolean
+
+--- Where the value of a key comes from.
+---@param m table     a loaded manifest
+---@param key string  such as infrastructure.gke.max, applications[1].version or applications.web.version
+---@return manifest.Explanation? explanation
+---@return ws.Error? err  kind `not_found`, with the nearest key
+function M.explain(m, key)
+  local parts = parts_of(key)
+  if not parts then return fail("invalid", "%q is no key such as infrastructure.gke.max", key) end
+  local value, t, path = m, M.schema, {}
+  for i, wanted in ipairs(parts) do
+    local part, found, inner = descend(value, t, wanted)
+    if part == nil then
+      local names, above = {}, table.move(path, 1, #path, 1, {})
+      for n, name in ipairs(found) do names[n] = tostring(name) end
+      local near = nearest(tostring(wanted), names)
+      local err = errors.new { kind = "not_found", message = ("%s has no key %s"):format(
+        #path > 0 and schema.path_text(path) or record_of(m).shown, tostring(wanted)) }
+      above[#above + 1] = near
+      table.sort(names)
+      table.move(parts, i + 1, #parts, #above + 1, above)
+      err.hint = near and ("did you mean %s?"):format(schema.path_text(above))
+        or #names > 0 and "there are " .. table.concat(names, ", ") or nil
+      return nil, err
+    end
+    path[i], value, t = part, found, inner
+  end
+  local marks = record_of(m).marks
+  local line = marks:get(path)
+  return { path = path, key = schema.path_text(path), value = value, line = line, where = marks:where(path),
+    from = line and "manifest" or value ~= nil and "default" or "absent", allowed = t and schema.allowed(t),
+    doc = t and t.doc, otherwise = t and t.otherwise, is_secret = t and t.secret }
+end
+
 --- Changes the text of the manifest's file, as it is now, and checks it before it is written.
 local function change(m, op, path, edit)
   local record = record_of(m)

@@ -275,6 +275,14 @@ local function commit(self, repository, inside, message, change)
   })
 end
 
+--- Notes in the journal that this run wrote a key of the manifest, for reports and `wsrun why`.
+local function remember(self, path, value)
+  if not self.w.journal then return end
+  local step = require "ws.task".get("step")
+  self.w.journal:event("manifest", step and step.path, { platform = self.name, value = value,
+    key = require "ws.schema".path_text(path) })
+end
+
 --- Writes one value of the manifest (nil removes it), and when it lies in a git repository commits and pushes it.
 ---
 --- In the sandbox only a remote that is a local path is pushed to, unless --push was given.
@@ -296,6 +304,7 @@ function Platform:write_manifest(path, value, message)
     if value ~= nil then value = select(2, look(m.path, path)) end
   end
   if value == nil then assert(manifest.unset(m, path)) else assert(manifest.set(m, path, value)) end
+  remember(self, path, value)
   if not repository then self.w:note(inside) end
   return value
 end
@@ -324,6 +333,7 @@ function Platform:replace_in_manifest(path, expect, value, message)
     if there == value then self.w:note(inside) end
   end
   local _, here, found = look(m.path, path)
+  if there == value and found then remember(self, found, value) end
   if here == value then assert(require "lib.manifest".set(m, found, value)) end -- the table, as the file is already
   return there
 end

@@ -18,6 +18,7 @@ M.commands = {
   { "show", "show a run, or one of its steps", group = "Inspect", usage = "show [RUN [STEP]] [--log]" },
   { "report", "write a run as one page of HTML", group = "Inspect",
     usage = "report [RUN] [--output FILE] [--open yes|no]" },
+  { "why", "say where a value of a platform came from", group = "Inspect", usage = "why PLATFORM KEY" },
   { "list", "list the workflows and manifests of this project", group = "Inspect" },
   { "doctor", "check tools, account and project", group = "Inspect" },
   { "auth", "the account: status; kube is kubectl's credential plugin", group = "Inspect" },

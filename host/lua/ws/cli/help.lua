@@ -65,6 +65,13 @@ local pages = {
       .. "script: timeline, critical path, steps, logs, changes. docs/reports.md shows one.\n\nOptions\n"
       .. require "ws.flags".help(require "ws.cli.report".options)
   end,
+  why = function()
+    return "Usage: wsrun why PLATFORM KEY [--json]\n\n"
+      .. "Says where a value came from: a line of the manifest and the commit that wrote it, a default, or the state\n"
+      .. "of a layer; and which run of this project changed it last.\n\nExamples\n"
+      .. "  $ wsrun why dev-seb infrastructure.gke.max\n  $ wsrun why dev-seb applications.test-app.version\n"
+      .. "  $ wsrun why dev-seb outputs.kubernetes.node_port"
+  end,
   approve = function()
     return "Usage: wsrun approve RUN [--no-resume]\n\n"
       .. "Says yes to what a parked run waits for, and resumes it."
