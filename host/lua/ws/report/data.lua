@@ -44,10 +44,17 @@ end
 
 local function add_logs(data)
   local left = PAGE_BYTES
-  local files = fs.glob(data.run.dir .. "/*.log") or {}
-  table.sort(files)
-  for _, path in ipairs(files) do
-    local name = fs.basename(path)
+  local files = {}
+  for i, path in ipairs(fs.glob(data.run.dir .. "/*.log") or {}) do
+    local stat = fs.stat(path)
+    files[i] = { path = path, time = stat and stat.mtime or 0 }
+  end
+  table.sort(files, function(a, b)
+    if a.time ~= b.time then return a.time < b.time end
+    return a.path < b.path
+  end)
+  for _, file in ipairs(files) do
+    local path, name = file.path, fs.basename(file.path)
     local text, size = read_end(path, math.max(TAIL_BYTES, math.min(LOG_BYTES, left)))
     if text and size > 0 then
       left = left - #text

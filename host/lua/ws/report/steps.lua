@@ -8,6 +8,7 @@ local M = {}
 
 local TAIL_LINES = 15 -- of a log, before it has to be opened
 local RESULT_BYTES = 64 * 1024
+local FEW = 8         -- lines of progress that are not folded
 
 --- The marks of states, as on the screen; the word stands beside or is there for who hears the page.
 M.marks = { done = "✔", failed = "✖", killed = "✖", skipped = "○", running = "…", undone = "↶", interrupted = "✖",
@@ -79,17 +80,34 @@ local function last_lines(text, count)
   return text, false
 end
 
-local function log_block(log)
-  local tail, more = last_lines(log.text, TAIL_LINES)
-  local cut = log.cut and ("The beginning is left out; all of it: %s"):format(log.path)
-  return {
-    h.h3 { "Log ", h.code { log.name }, h.span { class = "soft small", (" %s"):format(bytes(log.size)) } },
-    more and h.p { class = "soft small", ("The last %d lines:"):format(TAIL_LINES) },
-    h.pre { tabindex = "0", ["aria-label"] = "End of log " .. log.name, tail },
-    (more or log.cut) and h.details { h.summary { log.cut and ("The last %s of it"):format(bytes(#log.text))
-      or "All of it" }, cut and h.p { class = "soft small", cut },
-      h.pre { tabindex = "0", ["aria-label"] = "Log " .. log.name, log.text } },
-  }
+--- What Terraform tells machines, as it tells people: its messages, with the details of errors.
+local function readable(text)
+  if not text:find('{"@level"', 1, true) then return text end
+  return (text:gsub("[^\n]+", function(line)
+    local entry = line:find('^{"@level"') and json.decode(line)
+    if type(entry) ~= "table" or type(entry["@message"]) ~= "string" then return nil end
+    local at = tostring(entry["@timestamp"] or ""):match("T(%d%d:%d%d:%d%d)")
+    local diagnostic = type(entry.diagnostic) == "table" and entry.diagnostic.detail
+    return (at and at .. "  " or "") .. entry["@message"] .. (type(diagnostic) == "string" and diagnostic ~= ""
+      and "\n" .. diagnostic or "")
+  end))
+end
+
+--- A log, folded; of a step that failed its end is in sight.
+local function log_block(log, open)
+  local text = readable(log.text)
+  local tail, more = last_lines(text, TAIL_LINES)
+  local size = h.span { class = "soft small", " ", bytes(log.size) }
+  local function block(label, content)
+    return h.pre { tabindex = "0", ["aria-label"] = label .. log.name, content }
+  end
+  local whole = { log.cut and h.p { class = "soft small", ("The last %s; all of it: %s"):format(bytes(#log.text),
+    log.path) }, block("Log ", text) }
+  if not open then
+    return h.details { class = "log", h.summary { "Log ", h.code { log.name }, size }, whole }
+  end
+  return { h.h3 { "Log ", h.code { log.name }, size }, block("End of log ", tail),
+    (more or log.cut) and h.details { class = "log", h.summary { "More of ", h.code { log.name } }, whole } }
 end
 
 --- Logs that belong to no step.
@@ -98,7 +116,7 @@ end
 function M.other_section(data)
   if #data.logs == 0 and #data.events == 0 then return nil end
   local blocks = {}
-  for i, log in ipairs(data.logs) do blocks[i] = log_block(log) end
+  for i, log in ipairs(data.logs) do blocks[i] = log_block(log, false) end
   return h.section { id = "other", ["aria-labelledby"] = "other-title",
     h.h2 { id = "other-title", #data.logs == 0 and "What else was said" or "Other logs" },
     M.said(data.events, data.run.started), blocks }
@@ -117,7 +135,8 @@ function M.said(events, from)
     local level = event.type == "annotation" and (f.level == "warning" and "warning" or "error")
     items[i] = h.li { h.span { class = "soft num", "+" .. display.duration(math.max(0, event.time - from)) },
       h.span { class = event.type == "progress" and "soft", level and h.span { class = level .. "-level", level, ": " },
-        place and h.code { place }, f.text or "" } }
+        place and h.code { place }, f.text or event.type == "manifest"
+        and ("manifest: %s = %s"):format(f.key, f.value == nil and "removed" or tostring(f.value)) or "" } }
   end
   return h.ul { class = "said", role = "list", items }
 end
@@ -155,6 +174,16 @@ local function returned(step)
   return { h.h3 { "Returned" }, blocks }
 end
 
+--- What a step said; a long way of progress is folded.
+local function said_inside(step)
+  local progress, rest = {}, {}
+  for _, event in ipairs(step.events) do table.insert(event.type == "progress" and progress or rest, event) end
+  if #progress <= FEW then progress, rest = {}, step.events end
+  return { #rest > 0 and { h.h3 { "Said" }, M.said(rest, step.row.started) },
+    #progress > 0 and h.details { class = "log", h.summary { ("Progress, %d lines"):format(#progress) },
+      M.said(progress, step.row.started) } }
+end
+
 local function fact(name, ...)
   return h.div { h.dt { name }, h.dd { ... } }
 end
@@ -174,6 +203,10 @@ local function changes(row)
   local items = {}
   for i, change in ipairs(row.changes) do items[i] = h.li { change } end
   return { h.h3 { "Changed" }, h.ul { class = "plain", items } }
+end
+
+local function is_bad(step)
+  return step.status == "failed" and not step.inherited or step.status == "killed"
 end
 
 local function inside(step, data)
@@ -196,11 +229,11 @@ local function inside(step, data)
     row.error and not step.inherited and M.error_card(row.error),
     step.inherited and h.p { class = "soft", "A step inside it failed." },
     changes(row), attempts(step),
-    #step.events > 0 and { h.h3 { "Said" }, M.said(step.events, row.started) },
+    said_inside(step),
     returned(step),
     (function()
       local blocks = {}
-      for i, log in ipairs(step.logs) do blocks[i] = log_block(log) end
+      for i, log in ipairs(step.logs) do blocks[i] = log_block(log, is_bad(step)) end
       return blocks
     end)(),
   }
@@ -215,7 +248,7 @@ local function summary_of(step)
 end
 
 local function one(step, data)
-  return h.details { class = "step", open = step.status == "failed" and not step.inherited or step.status == "killed",
+  return h.details { class = "step", open = is_bad(step),
     h.summary {
       h.span { class = "mark " .. step.status, ["aria-hidden"] = "true", M.marks[step.status] or "·" },
       h.span { class = "title", h.b { step.path }, h.span { class = "quiet", step.status, ". " },

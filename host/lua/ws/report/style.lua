@@ -99,6 +99,7 @@ details.step[open] > summary .title b { text-decoration: underline; text-decorat
 .said { list-style: none; padding: 0; margin: .25rem 0; font-size: .9rem; }
 .said li { display: grid; grid-template-columns: 4.5rem minmax(0, 1fr); gap: .5rem; overflow-wrap: anywhere; }
 .said .error-level { color: var(--failed); } .said .warning-level { color: var(--warn); }
+details.log { margin: .5rem 0; }
 ul.plain { margin: .25rem 0; padding-left: 1.2rem; }
 
 .scroll { overflow-x: auto; }
