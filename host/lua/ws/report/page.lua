@@ -41,7 +41,7 @@ local function header(data)
   return h.header { class = "card", id = "top",
     h.span { class = "badge " .. run.status, steps.marks[run.status] or "·", " ", run.status },
     h.h1 { run.title },
-    h.p { class = "soft", h.code { "wsrun ", run.script, words_said } },
+    h.p { class = "soft", h.code { "wsrun ", run.options.sandbox and "--sandbox ", run.script, words_said } },
     h.dl { class = "facts",
       fact("Began", steps.moment(run.started)),
       fact(run.ended and "Lasted" or "Lasts", h.span { class = "num", display.duration(lasted) },

@@ -128,7 +128,7 @@ footer { color: var(--soft); font-size: .85rem; overflow-wrap: anywhere; }
   body { font-size: 10pt; }
   nav, .skip { display: none; }
   section, header.card { border: 0; padding: 0; }
-  details::details-content { content-visibility: visible; block-size: auto; }
+  details.step::details-content { content-visibility: visible; block-size: auto; }
   pre { max-height: none; }
   .lane, .error, tr { break-inside: avoid; }
   h2, summary { break-after: avoid; }
