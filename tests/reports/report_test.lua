@@ -140,21 +140,64 @@ return function(test)
       .. "end) end }")
     run(dir, { "workflows/s.lua" })
     local folder = assert(fs.glob(dir .. "/state/runs/*"))[1]
-    assert(fs.write(folder .. "/plan.json", [[{"steps":[{"step":"base","changes":[
-      {"what":"terraform","action":"add","name":"google_compute_network.vpc","detail":"in europe-west1"},
-      {"deferred":"kubernetes does not exist yet"}]}]}]]))
-    assert(fs.write(folder .. "/audit.ndjson", [[
-{"time":"2026-11-26T10:00:00Z","list":"net","what":"storage.googleapis.com:443","allowed":true}
-{"time":"2026-11-26T10:00:01Z","list":"net","what":"storage.googleapis.com:443","allowed":true}
+    assert(fs.write(folder .. "/plan.json", [[{"schema_version":1,"created":"2026-11-26T10:00:00Z","report":{"steps":[
+      {"step":"base","status":"planned","changes":[
+        {"what":"terraform","action":"add","name":"google_compute_network.vpc","detail":"in europe-west1"},
+        {"what":"terraform","action":"change","name":"dns","unknown":true,
+          "attributes":[{"name":"ttl","before":"60","after":"<b>300</b>"}]}]},
+      {"step":"cluster","deferred":"kubernetes does not exist yet","changes":[]},
+      {"step":"check","status":"would_run","changes":[]}]}}]]))
+    assert(fs.write(folder .. "/permissions.ndjson", [[
+{"time":"2026-11-26T10:00:00.000Z","list":"net","value":"storage.googleapis.com:443","allowed":true,"own":false}
+{"time":"2026-11-26T10:00:01.000Z","list":"net","value":"storage.googleapis.com:443","allowed":true,"own":false}
+{"time":"2026-11-26T10:00:01.000Z","list":"read","value":"/etc/ssl","allowed":true,"own":true}
 not JSON
-{"time":"2026-11-26T10:00:01Z","list":"run","what":"<b>rm</b>","allowed":false}
+{"time":"2026-11-26T10:00:01.000Z","list":"run","value":"<b>rm</b>","allowed":false,"own":false}
 ]]))
     local text = text_of(run(dir, { "report", "--output=-" }).stdout)
+    t:has(text, "Planned at 2026-11-26T10:00:00Z. Step")
     t:has(text, "base + add terraform google_compute_network.vpc in europe-west1")
-    t:has(text, "deferred : kubernetes does not exist yet")
-    t:has(text, "run <b>rm</b> ✖ denied 1 net storage.googleapis.com:443 allowed 2")
+    t:has(text, "base ~ change terraform dns ttl : 60 → <b>300</b> more is known when it is made")
+    t:has(text, "cluster ? deferred kubernetes does not exist yet")
+    t:has(text, "check › run it has no plan of its own")
+    t:has(text, "List What Answer run <b>rm</b> ✖ denied net storage.googleapis.com:443 allowed wsrun")
     assert(fs.write(folder .. "/plan.json", "[1, {]"))
     t:eq(run(dir, { "report", "--output=-" }).code, 0)
+  end)
+
+  test("a run that goes on, one that was killed, one that waits for approval, one that was interrupted", function(t)
+    local dir = project(t, [[
+      local ws, process, task = require "ws", require "ws.process", require "ws.task"
+      return ws.workflow { summary = "t", args = { { "how", doc = "" } }, run = function(w, args)
+        w:step("first", function() w:changed("1 added") end)
+        w:step("second", function()
+          task.sleep(0.2) -- by then its beginning is written
+          assert(process.check({ os.getenv("WSRUN_TEST"), "report", "--output", "running.html" }))
+          if args.how == "kill" then require "ws.signal.native".raise("KILL") end
+          if args.how == "interrupt" then require "ws.signal.native".raise("INT") task.sleep(20) end
+        end)
+        w:approve { text = "deploy <1.4.2>" }
+      end }]])
+    local function page_of(how)
+      run(dir, { "workflows/s.lua", how, "--no-input" }, { WSRUN_TEST = wsrun })
+      return text_of(run(dir, { "report", "--output", "-" }).stdout)
+    end
+    local killed = page_of("kill")
+    t:has(killed, "✖ killed s wsrun workflows/s.lua kill")
+    t:has(killed, "Steps 1 done, 1 killed Changes 1 Exit code –")
+    local running = text_of(assert(fs.read(dir .. "/running.html")))
+    t:has(running, "… running s ")
+    t:has(running, "Steps 1 done, 1 running Changes 1 Exit code – ")
+    t:ok(not running:find("wsrun resume", 1, true), running)
+    local interrupted = page_of("interrupt")
+    t:has(interrupted, "✖ interrupted s")
+    t:has(interrupted, "Exit code 130")
+    t:has(interrupted, "Next wsrun resume 2")
+    local parked = page_of("park")
+    t:has(parked, "… parked s")
+    t:has(parked, "Waits for approval")
+    t:has(parked, "Next wsrun approve 2")
+    t:has(parked, "deploy <1.4.2>")
   end)
 
   test("bad words: one clear error", function(t)

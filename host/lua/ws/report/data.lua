@@ -10,7 +10,7 @@ local LOG_BYTES = 512 * 1024   -- of one log, its end
 local PAGE_BYTES = 6 << 20     -- of all logs; then only the last lines are kept
 local TAIL_BYTES = 4096
 local RESULT_BYTES = 64 * 1024
-local FILE_BYTES = 32 << 20    -- of a plan or an audit log
+local FILE_BYTES = 32 << 20    -- of a plan or a log of permissions
 
 --- Whether a log's name says that it is of a step: its path with "." for "/", then an ending; or a layer's name, as
 --- Terraform's logs have it.
@@ -146,21 +146,19 @@ local function read_json(path)
   return text and json.decode(text)
 end
 
---- The permissions that were used, from audit.ndjson: one entry for what was asked several times.
-local function read_audit(path)
+--- The permissions that were used, without what the program itself needs; those that were denied first.
+local function read_permissions(path)
   local text = read_end(path, FILE_BYTES)
   if not text then return nil end
   local used, by_key = {}, {}
   for line in text:gmatch("[^\n]+") do
     local entry = json.decode(line)
-    if type(entry) == "table" and entry.list and entry.what then
-      local key = ("%s\0%s\0%s"):format(entry.list, entry.what, entry.allowed)
-      if not by_key[key] then
-        by_key[key] = { list = tostring(entry.list), what = tostring(entry.what), allowed = entry.allowed == true,
-          count = 0 }
+    if type(entry) == "table" and entry.list and entry.value and not entry.own then
+      local key = ("%s\0%s\0%s"):format(entry.list, entry.value, entry.allowed)
+      if not by_key[key] then -- a resumed run asks again
+        by_key[key] = { list = tostring(entry.list), what = tostring(entry.value), allowed = entry.allowed == true }
         used[#used + 1] = by_key[key]
       end
-      by_key[key].count = by_key[key].count + 1
     end
   end
   table.sort(used, function(a, b)
@@ -233,7 +231,7 @@ function M.gather(journal, run)
   ok, err = add_results(data, journal)
   if not ok then return nil, err end
   data.plan = read_json(run.dir .. "/plan.json")
-  data.audit = read_audit(run.dir .. "/audit.ndjson")
+  data.permissions = read_permissions(run.dir .. "/permissions.ndjson")
   return data
 end
 

@@ -195,17 +195,16 @@ local function attempts_section(data)
     steps.table({ "No.", "Began", "Lasted", "Steps that ran" }, rows) }
 end
 
-local function audit_section(data)
+local function permissions_section(data)
   local rows = {}
-  for i, used in ipairs(data.audit or {}) do
+  for i, used in ipairs(data.permissions or {}) do
     rows[i] = h.tr { h.th { scope = "row", used.list }, h.td { h.code { used.what } },
-      h.td { used.allowed and "allowed" or h.span { class = "denied", "✖ denied" } },
-      h.td { class = "num", used.count } }
+      h.td { used.allowed and "allowed" or h.span { class = "denied", "✖ denied" } } }
   end
   if #rows == 0 then return nil end
   return h.section { id = "permissions", ["aria-labelledby"] = "permissions-title",
     h.h2 { id = "permissions-title", "Permissions used" },
-    steps.table({ "List", "What", "Answer", "Times" }, rows) }
+    steps.table({ "List", "What", "Answer" }, rows) }
 end
 
 local function nav(sections)
@@ -227,7 +226,7 @@ function M.html(data)
   local sections = {
     { "timeline", "Timeline", timeline_section(data) }, { "steps", "Steps", steps.section(data) },
     { "changes", "Changes", changes_section(data) }, { "plan", "Plan", require "ws.report.plan"(data.plan) },
-    { "permissions", "Permissions", audit_section(data) }, { "attempts", "Attempts", attempts_section(data) },
+    { "permissions", "Permissions", permissions_section(data) }, { "attempts", "Attempts", attempts_section(data) },
     { "other", "Other logs", steps.other_section(data) },
   }
   local content = {}

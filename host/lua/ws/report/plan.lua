@@ -1,39 +1,50 @@
---- The plan that was saved for a run, as a section of its report.
+--- The plan that a run was made to follow, as a section of its report: what `wsrun plan` said, kept in plan.json.
 local h = require "ws.report.html"
 
-local signs = { add = "+", create = "+", change = "~", update = "~", remove = "−", delete = "−", replace = "±" }
+local MOST = 2000 -- changes
+local signs = { add = "+", change = "~", remove = "−", replace = "±" }
 
-local function row_of(step, change)
-  if change.deferred then
-    return h.tr { h.td { step }, h.td { "…" }, h.td { { h.b { "deferred" }, ": ", change.deferred } }, h.td {} }
+local function text(value)
+  return type(value) == "string" and value or nil
+end
+
+local function attribute_lines(change)
+  local items = {}
+  for i, attribute in ipairs(type(change.attributes) == "table" and change.attributes or {}) do
+    local before, after = text(attribute.before), text(attribute.after)
+    items[i] = h.li { h.code { text(attribute.name) or "?" }, ": ",
+      before and after and { before, " → ", after } or before and { before, " is removed" } or after }
   end
-  local action = tostring(change.action or "")
-  return h.tr { h.td { step }, h.td { h.span { class = "num", signs[action] or "·", " ", action } },
-    h.td { h.span { class = "soft", change.what, " " }, h.code { change.name or "" } },
-    h.td { type(change.detail) == "string" and change.detail or "", change.unknown and h.span { class = "soft",
-      " (known after apply)" } } }
+  return #items > 0 and h.ul { class = "plain small", items }
+end
+
+local function change_row(step, change)
+  local action = text(change.action) or ""
+  return h.tr { h.th { scope = "row", step }, h.td { class = "num", signs[action] or "·", " ", action },
+    h.td { h.span { class = "soft", text(change.what), " " }, h.code { text(change.name) }, attribute_lines(change) },
+    h.td { text(change.detail), change.unknown and h.span { class = "soft", " more is known when it is made" } } }
+end
+
+local function note_row(step, mark, what)
+  return h.tr { h.th { scope = "row", step }, h.td { class = "num", mark }, h.td { what }, h.td {} }
 end
 
 --- The section, or nil without a plan.
----@param plan any  of plan.json: { steps = { { step, changes = { … } } } }, { changes = { … } } or a list of changes
+---@param saved any  what plan.json holds: its `report` is that of `wsrun plan --json`
 ---@return ws.report.Element?
-return function(plan)
-  if type(plan) ~= "table" then return nil end
+return function(saved)
+  local report = type(saved) == "table" and saved.report
   local rows = {}
-  local function add(step, changes)
-    if type(changes) ~= "table" then return end
-    if changes.deferred then changes = { changes } end
-    for _, change in ipairs(changes) do
-      if type(change) == "table" then rows[#rows + 1] = row_of(change.step or step or "", change) end
+  for _, entry in ipairs(type(report) == "table" and type(report.steps) == "table" and report.steps or {}) do
+    local step = text(entry.step) or ""
+    if text(entry.deferred) then rows[#rows + 1] = note_row(step, "? deferred", entry.deferred) end
+    if entry.status == "would_run" then rows[#rows + 1] = note_row(step, "› run", "it has no plan of its own") end
+    for _, change in ipairs(type(entry.changes) == "table" and entry.changes or {}) do
+      if type(change) == "table" and #rows < MOST then rows[#rows + 1] = change_row(step, change) end
     end
   end
-  for _, step in ipairs(type(plan.steps) == "table" and plan.steps or {}) do
-    if type(step) == "table" then
-      add(step.step or step.path, step.changes or step.deferred and { { deferred = step.deferred } })
-    end
-  end
-  add(nil, plan.changes or not plan.steps and plan)
   if #rows == 0 then return nil end
   return h.section { id = "plan", ["aria-labelledby"] = "plan-title", h.h2 { id = "plan-title", "What was planned" },
+    saved.created and h.p { class = "soft", "Planned at ", text(saved.created), "." },
     require "ws.report.steps".table({ "Step", "Action", "What", "Detail" }, rows) }
 end
