@@ -147,6 +147,9 @@ return function(test)
           "attributes":[{"name":"ttl","before":"60","after":"<b>300</b>"}]}]},
       {"step":"cluster","deferred":"kubernetes does not exist yet","changes":[]},
       {"step":"check","status":"would_run","changes":[]}]}}]]))
+    assert(fs.mkdir(folder .. "/evidence/web-1.4.2/logs", { parents = true }))
+    assert(fs.write(folder .. "/evidence/web-1.4.2/summary.txt", "web 1.4.2: not ready\n"))
+    assert(fs.write(folder .. "/evidence/web-1.4.2/logs/web-1.txt", "panic: <b>\n"))
     assert(fs.write(folder .. "/permissions.ndjson", [[
 {"time":"2026-11-26T10:00:00.000Z","list":"net","value":"storage.googleapis.com:443","allowed":true,"own":false}
 {"time":"2026-11-26T10:00:01.000Z","list":"net","value":"storage.googleapis.com:443","allowed":true,"own":false}
@@ -156,6 +159,8 @@ not JSON
 ]]))
     local text = text_of(run(dir, { "report", "--output=-" }).stdout)
     t:has(text, "Planned at 2026-11-26T10:00:00Z. Step")
+    t:has(text, "web-1.4.2/logs/web-1.txt 11 bytes panic: <b>")
+    t:has(text, "web-1.4.2/summary.txt 21 bytes web 1.4.2: not ready")
     t:has(text, "base + add terraform google_compute_network.vpc in europe-west1")
     t:has(text, "base ~ change terraform dns ttl : 60 → <b>300</b> more is known when it is made")
     t:has(text, "cluster ? deferred kubernetes does not exist yet")

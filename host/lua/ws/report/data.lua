@@ -9,6 +9,7 @@ local MOST_STEPS = 1000        -- on a page; the ones that tell most are chosen
 local LOG_BYTES = 512 * 1024   -- of one log, its end
 local PAGE_BYTES = 6 << 20     -- of all logs; then only the last lines are kept
 local TAIL_BYTES = 4096
+local MOST_EVIDENCE = 300 -- files
 local RESULT_BYTES = 64 * 1024
 local FILE_BYTES = 32 << 20    -- of a plan or a log of permissions
 
@@ -42,10 +43,31 @@ local function read_end(path, most)
   return text, size
 end
 
+--- Takes a file's end into the page, as far as the page has room.
+local function take(data, path, name)
+  local text, size = read_end(path, math.max(TAIL_BYTES, math.min(LOG_BYTES, data.room)))
+  if not text or size == 0 then return nil end
+  data.room = data.room - #text
+  return { name = name, path = path, text = text, size = size, cut = #text < size }
+end
+
+--- What was kept of releases that failed, before they were taken back.
+local function add_evidence(data)
+  local folder = data.run.dir .. "/evidence"
+  local names = fs.glob("**/*", { dir = folder }) or {}
+  table.sort(names)
+  for _, name in ipairs(names) do
+    local stat = fs.stat(folder .. "/" .. name)
+    if stat and stat.type == "file" and #data.evidence < MOST_EVIDENCE then
+      data.evidence[#data.evidence + 1] = take(data, folder .. "/" .. name, name)
+    end
+  end
+end
+
 local function add_logs(data)
-  local left = PAGE_BYTES
   local files = {}
-  for i, path in ipairs(fs.glob(data.run.dir .. "/*.log") or {}) do
+  for i, name in ipairs(fs.glob("*.log", { dir = data.run.dir }) or {}) do
+    local path = data.run.dir .. "/" .. name
     local stat = fs.stat(path)
     files[i] = { path = path, time = stat and stat.mtime or 0 }
   end
@@ -54,14 +76,10 @@ local function add_logs(data)
     return a.path < b.path
   end)
   for _, file in ipairs(files) do
-    local path, name = file.path, fs.basename(file.path)
-    local text, size = read_end(path, math.max(TAIL_BYTES, math.min(LOG_BYTES, left)))
-    if text and size > 0 then
-      left = left - #text
-      local owner = owner_of(name, data.steps)
-      table.insert(owner and owner.logs or data.logs, { name = name, path = path, text = text, size = size,
-        cut = #text < size })
-    end
+    local name = fs.basename(file.path)
+    local log = take(data, file.path, name)
+    local owner = owner_of(name, data.steps)
+    if log then table.insert(owner and owner.logs or data.logs, log) end
   end
 end
 
@@ -213,7 +231,7 @@ function M.gather(journal, run)
   local events, err = journal:events(run.id)
   if not events then return nil, err end
   local now = require "ws.time".now()
-  local data = { run = run, now = now, logs = {}, events = {} }
+  local data = { run = run, now = now, logs = {}, events = {}, evidence = {}, room = PAGE_BYTES }
   data.attempts, data.length = timeline.attempts(rows, run, now)
   for _, attempt in ipairs(data.attempts) do data.critical = timeline.critical(attempt) end
   data.steps, by_path = steps_of(rows, run)
@@ -227,6 +245,7 @@ function M.gather(journal, run)
   data.steps, data.left_out = choose(in_order(data.steps))
   for i, step in ipairs(data.steps) do step.id = "step-" .. i end
   add_logs(data)
+  add_evidence(data)
   local ok
   ok, err = add_results(data, journal)
   if not ok then return nil, err end

@@ -224,9 +224,13 @@ function M.html(data)
   local policy = ("default-src 'none'; style-src 'sha256-%s'; base-uri 'none'; form-action 'none'"):format(
     crypto.base64_encode(crypto.sha256(style, { raw = true })))
   local sections = {
-    { "timeline", "Timeline", timeline_section(data) }, { "steps", "Steps", steps.section(data) },
-    { "changes", "Changes", changes_section(data) }, { "plan", "Plan", require "ws.report.plan"(data.plan) },
-    { "permissions", "Permissions", permissions_section(data) }, { "attempts", "Attempts", attempts_section(data) },
+    { "timeline", "Timeline", timeline_section(data) },
+    { "steps", "Steps", steps.section(data) },
+    { "evidence", "Evidence", steps.evidence_section(data) },
+    { "changes", "Changes", changes_section(data) },
+    { "plan", "Plan", require "ws.report.plan"(data.plan) },
+    { "permissions", "Permissions", permissions_section(data) },
+    { "attempts", "Attempts", attempts_section(data) },
     { "other", "Other logs", steps.other_section(data) },
   }
   local content = {}

@@ -104,9 +104,9 @@ local function log_block(log, open)
   local whole = { log.cut and h.p { class = "soft small", ("The last %s; all of it: %s"):format(bytes(#log.text),
     log.path) }, block("Log ", text) }
   if not open then
-    return h.details { class = "log", h.summary { "Log ", h.code { log.name }, size }, whole }
+    return h.details { class = "log", h.summary { h.code { log.name }, size }, whole }
   end
-  return { h.h3 { "Log ", h.code { log.name }, size }, block("End of log ", tail),
+  return { h.h3 { h.code { log.name }, size }, block("End of log ", tail),
     (more or log.cut) and h.details { class = "log", h.summary { "More of ", h.code { log.name } }, whole } }
 end
 
@@ -120,6 +120,17 @@ function M.other_section(data)
   return h.section { id = "other", ["aria-labelledby"] = "other-title",
     h.h2 { id = "other-title", #data.logs == 0 and "What else was said" or "Other logs" },
     M.said(data.events, data.run.started), blocks }
+end
+
+--- What was kept of releases that failed.
+---@param data table
+---@return ws.report.Element?
+function M.evidence_section(data)
+  if #data.evidence == 0 then return nil end
+  local blocks = {}
+  for i, file in ipairs(data.evidence) do blocks[i] = log_block(file, file.name:find("summary%.txt$") ~= nil) end
+  return h.section { id = "evidence", ["aria-labelledby"] = "evidence-title",
+    h.h2 { id = "evidence-title", "Evidence" }, h.p { class = "soft", "Of what failed to roll out, kept before it was taken back." }, blocks }
 end
 
 --- Notes, marks and progress, each with its time since `from`.
