@@ -2,7 +2,7 @@
 local fs = require "ws.fs"
 local process = require "ws.process"
 
-local browser = dofile("tests/reports/browser.lua")
+local browser = require "browser"
 local wsrun = fs.realpath(os.getenv("WSRUN") or "build/wsrun")
 
 local function project(t, script)

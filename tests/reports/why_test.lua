@@ -2,7 +2,7 @@
 local fs = require "ws.fs"
 local json = require "ws.json"
 local manifest = require "lib.manifest"
-local scratch = dofile("tests/scratch.lua")
+local scratch = require "scratch"
 
 -- Does what create_platform does to one layer and to one key of the manifest, without Terraform.
 local WORKFLOW = [[

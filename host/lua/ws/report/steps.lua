@@ -130,7 +130,8 @@ function M.evidence_section(data)
   local blocks = {}
   for i, file in ipairs(data.evidence) do blocks[i] = log_block(file, file.name:find("summary%.txt$") ~= nil) end
   return h.section { id = "evidence", ["aria-labelledby"] = "evidence-title",
-    h.h2 { id = "evidence-title", "Evidence" }, h.p { class = "soft", "Of what failed to roll out, kept before it was taken back." }, blocks }
+    h.h2 { id = "evidence-title", "Evidence" },
+    h.p { class = "soft", "Of what failed to roll out, kept before it was taken back." }, blocks }
 end
 
 --- Notes, marks and progress, each with its time since `from`.
