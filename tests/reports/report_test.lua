@@ -170,6 +170,34 @@ not JSON
     t:eq(run(dir, { "report", "--output=-" }).code, 0)
   end)
 
+  test("a secret is nowhere: not in the page, not in what it is made of", function(t)
+    local dir = project(t, [[
+      local ws, json = require "ws", require "ws.json"
+      return ws.workflow { summary = "t", args = { { "word", doc = "" } }, run = function(w, args)
+        local value = "hunter2" .. "&<hunter2>"
+        ws.secret(value)
+        w:note("it is " .. value)
+        w:step("one", { inputs = { "a " .. value } }, function()
+          w:progress(value) w:summary("s " .. value)
+          w:annotate { file = value, text = value }
+          return { text = "the password is " .. value, json = json.encode { value } }
+        end)
+        w:step("two", function()
+          w:changed("c " .. value)
+          ws.fail("no " .. value, { hint = value, detail = value, where = value })
+        end)
+      end }]])
+    run(dir, { "workflows/s.lua", "x" })
+    local html = run(dir, { "report", "--output", "-" }).stdout
+    t:has(html, "***")
+    t:has(html, "Not stored: it held a secret.")
+    t:ok(not html:find("hunter2", 1, true))
+    for _, file in ipairs(assert(fs.glob("state/**/*", { dir = dir }))) do
+      local stat = assert(fs.stat(dir .. "/" .. file))
+      if stat.type == "file" then t:ok(not assert(fs.read(dir .. "/" .. file)):find("hunter2", 1, true), file) end
+    end
+  end)
+
   test("a run that goes on, one that was killed, one that waits for approval, one that was interrupted", function(t)
     local dir = project(t, [[
       local ws, process, task = require "ws", require "ws.process", require "ws.task"

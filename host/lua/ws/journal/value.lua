@@ -94,6 +94,7 @@ function M.pack(values)
   end
   local text = json.encode(list)
   if #text > M.LARGEST then return nil, "opaque" end
+  if secret.redact(text) ~= text then return nil, "secret" end -- a secret's text, in whatever it was put
   return text
 end
 
