@@ -130,7 +130,7 @@ return function(test)
 
   test("the critical path: what is needed and what follows, not what runs beside", function(t)
     local _, html = report(t, project(t, SCRIPT))
-    local path = text_of(html:match('<ol class="path">(.-)</ol>')):gsub("%d+%.%ds", "")
+    local path = text_of(html:match('<ol class="path"[^>]*>(.-)</ol>')):gsub("%d+%.%ds", "")
     t:eq(path:gsub("%s+", " "), " check base apps ")
     t:has(html, 'lane d1 on-path"')
   end)
@@ -217,6 +217,7 @@ not JSON
     end
     local killed = page_of("kill")
     t:has(killed, "✖ killed s wsrun workflows/s.lua kill")
+    t:ok(killed:find("Lasted [%d.]+s Steps"), killed)
     t:has(killed, "Steps 1 done, 1 killed Changes 1 Exit code –")
     local running = text_of(assert(fs.read(dir .. "/running.html")))
     t:has(running, "… running s ")

@@ -36,15 +36,16 @@ local function header(data)
   local run = data.run
   local words_said = {}
   for i, word in ipairs(run.words) do words_said[i] = " " .. word end
-  local lasted = (run.ended or data.now) - run.started
-  local worked = data.length
+  local last, worked = data.attempts[#data.attempts], data.length
+  local until_now = not run.ended and run.status == "running"
+  local lasted = (run.ended or until_now and data.now or last and last.to or run.started) - run.started
   return h.header { class = "card", id = "top",
     h.span { class = "badge " .. run.status, steps.marks[run.status] or "·", " ", run.status },
     h.h1 { run.title },
     h.p { class = "soft", h.code { "wsrun ", run.options.sandbox and "--sandbox ", run.script, words_said } },
     h.dl { class = "facts",
       fact("Began", steps.moment(run.started)),
-      fact(run.ended and "Lasted" or "Lasts", h.span { class = "num", display.duration(lasted) },
+      fact(until_now and "Lasts" or "Lasted", h.span { class = "num", display.duration(lasted) },
         lasted > worked + 60 and h.span { class = "soft", (" (%s of work)"):format(display.duration(worked)) }),
       fact("Steps", tally(data)),
       fact("Changes", data.changes > 0 and data.changes or "none"),
@@ -86,7 +87,7 @@ local function critical_path(data)
   end
   return { h.p { h.b { "Critical path" }, h.span { class = "soft", (": %s of %s; the run is only shorter when one of "
     .. "these is"):format(display.duration(total), display.duration(data.attempts[#data.attempts].to
-    - data.attempts[#data.attempts].from)) } }, h.ol { class = "path", items } }
+    - data.attempts[#data.attempts].from)) } }, h.ol { class = "path", role = "list", items } }
 end
 
 local function percent(share)
@@ -156,7 +157,7 @@ local function timeline_section(data)
   if #lanes == 0 then return nil end
   return h.section { id = "timeline", ["aria-labelledby"] = "timeline-title",
     h.h2 { id = "timeline-title", "Timeline" }, critical_path(data), axis(data, ticks),
-    h.ol { class = "lanes", lanes },
+    h.ol { class = "lanes", role = "list", lanes },
     h.p { class = "key", ["aria-hidden"] = "true", swatch("bar on-path", "on the critical path"),
       swatch("bar", "beside it"), swatch("bar bad", "failed"),
       #data.attempts > 1 and h.span { "┆ resumed (the time between is left out)" } },
