@@ -45,19 +45,39 @@ function M.picture(t, url, width, height, ...)
   return { bytes = #text, width = w, height = h }
 end
 
---- What a script sees in a page: of a copy that allows one, which leaves the value of `expression` in the title.
+--- A copy of a page that allows a script, which leaves the value of `expression` in the title.
+local function asking(file, expression)
+  local html = assert(fs.read(file)):gsub('<meta content="default%-src[^>]*>', "", 1)
+  return (html:gsub("</body>", function()
+    return "<script>top.document.title = 'answer:' + (" .. expression .. ") + ':end'</script></body>"
+  end))
+end
+
+local function answer_of(t, html, ...)
+  local copy = t:tmpdir() .. "/copy.html"
+  assert(fs.write(copy, html))
+  return (assert(M.dom(t, copy, ...):match("answer:([^']-):end</title>")))
+end
+
+--- What a script sees in a page.
 ---@param t ws.test.T
 ---@param file string
 ---@param expression string  of JavaScript
 ---@param ... string
 ---@return string
 function M.ask(t, file, expression, ...)
-  local html = assert(fs.read(file)):gsub('<meta content="default%-src[^>]*>', "", 1)
-  local copy = t:tmpdir() .. "/copy.html"
-  assert(fs.write(copy, (html:gsub("</body>", function()
-    return "<script>document.title = 'answer:' + (" .. expression .. ") + ':end'</script></body>"
-  end))))
-  return (assert(M.dom(t, copy, ...):match("answer:(.-):end</title>")))
+  return answer_of(t, asking(file, expression), ...)
+end
+
+--- What a script sees in a page that is so many pixels wide: a window of Chromium is never narrower than 500.
+---@param t ws.test.T
+---@param file string
+---@param width integer
+---@param expression string
+---@return string
+function M.ask_at(t, file, width, expression)
+  local inner = asking(file, expression):gsub("&", "&amp;"):gsub('"', "&quot;")
+  return answer_of(t, ('<title>x</title><iframe width="%d" height="800" srcdoc="%s"></iframe>'):format(width, inner))
 end
 
 return M

@@ -313,7 +313,10 @@ not JSON
       t:eq(picture.width, width)
       t:ok(picture.bytes > 25000, picture.bytes) -- an empty page of that size has about 6,000
     end
-    t:eq(browser.ask(t, file, "document.documentElement.scrollWidth <= innerWidth", "--window-size=360,800"), "true")
+    for _, width in ipairs { 320, 390 } do
+      t:eq(browser.ask_at(t, file, width, "[innerWidth <= " .. width .. ", document.documentElement.scrollWidth "
+        .. "<= innerWidth, getComputedStyle(document.querySelector('.facts')).display].join()"), "true,true,grid")
+    end
     local colour = "getComputedStyle(document.body).backgroundColor"
     t:eq(browser.ask(t, file, colour), "rgb(245, 246, 248)")
     t:eq(browser.ask(t, file, colour, "--blink-settings=preferredColorScheme=0"), "rgb(14, 18, 23)")
