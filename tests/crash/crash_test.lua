@@ -160,6 +160,27 @@ return function(test)
     error "the run never came to its end"
   end, { timeout = 120 })
 
+  test("wsrun test --crash-each-step says the same, and finds a step that runs twice", function(t)
+    local dir = project(t)
+    local ended = run(dir, { "test", "--crash-each-step", "--every", "6", "--before", "rm -f effects",
+      "workflows/reference.lua" })
+    t:eq(ended.code, 0, ended.stderr)
+    t:has(ended.stderr, "killed after record 7: ")
+    t:has(ended.stderr, "records: it came to its end")
+    t:eq(run(dir, { "test", "--crash-each-step" }).code, 64)
+    local failing = run(dir, { "test", "--crash-each-step", "--before", "false", "workflows/reference.lua" })
+    t:eq(failing.code, 1)
+    assert(fs.write(dir .. "/workflows/again.lua", [[
+      local ws = require "ws"
+      return ws.workflow { summary = "t", run = function(w)
+        w:step("one", { inputs = { math.random() } }, function() return 1 end)
+        w:step("two", function() return 2 end)
+      end }]]))
+    local found = run(dir, { "test", "--crash-each-step", "workflows/again.lua" })
+    t:eq(found.code, 1)
+    t:has(found.stderr, "step one was done and ran again")
+  end, { timeout = 120 })
+
   for _, fault in ipairs { { "fdatasync", "EIO" }, { "fdatasync", "ENOSPC" }, { "pwrite64", "ENOSPC" },
     { "pwrite64", "EIO" } } do
     test(("a journal whose %s fails with %s ends the run"):format(fault[1], fault[2]), function(t)
