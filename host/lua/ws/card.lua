@@ -57,6 +57,23 @@ local function in_order(steps)
   return rows
 end
 
+--- The line that says what a run that went well came to.
+---@param run ws.Run
+---@param context { paint: function, marks: table }
+---@return string
+function M.outcome(run, context)
+  return ("%s %s  %s in %s   (run %s)"):format(context.paint("green", context.marks.done),
+    context.paint("bold", run.title), M.changes(run), display.duration(run:tally().seconds), run.id)
+end
+
+--- How much a run changed, in words.
+---@param run ws.Run
+---@return string
+function M.changes(run)
+  return run.change_count == 0 and "nothing changed" or run.change_count == 1 and "1 change"
+    or ("%d changes"):format(run.change_count)
+end
+
 --- The lines that end a run that went well: every step with its time, and whether anything changed.
 ---@param run ws.Run
 ---@param context { paint: function, marks: table }
@@ -69,10 +86,7 @@ function M.success(run, context)
       step.summary or "")
     lines[#lines + 1] = line:match("^(.-)%s*$")
   end
-  local changed = run.change_count == 0 and "nothing changed"
-    or run.change_count == 1 and "1 change" or ("%d changes"):format(run.change_count)
-  lines[#lines + 1] = ("%s %s  %s in %s   (run %s)"):format(context.paint("green", context.marks.done),
-    context.paint("bold", run.title), changed, display.duration(run:tally().seconds), run.id)
+  lines[#lines + 1] = M.outcome(run, context)
   return secret.redact(table.concat(lines, "\n"))
 end
 

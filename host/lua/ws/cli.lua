@@ -37,6 +37,9 @@ M.commands = {
 M.options = {
   { "sandbox", doc = "use the local sandbox; starts one when none runs" },
   { "jobs", short = "j", type = "integer", value = "N", doc = "at most N steps at once" },
+  { "selector", short = "l", type = "string", value = "KEY=VALUE", many = true,
+    doc = "run it for the platforms whose manifest says so (also KEY!=VALUE)" },
+  { "changed", type = "string", value = "REV", doc = "run it for the platforms that differ from a git revision" },
   { "keep-going", doc = "start steps that do not depend on a failed one" },
   { "wait-lock", type = "duration", value = "TIME", doc = "wait that long for the platform's lock" },
   { "push", doc = "with --sandbox: push the manifest to a remote that is not a local path" },

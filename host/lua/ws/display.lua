@@ -94,17 +94,26 @@ function M.mark_error(err, step)
   end
 end
 
+--- Each line of a text with something before it.
+---@param text string
+---@param prefix? string
+---@return string
+function M.prefixed(text, prefix)
+  return prefix and prefix .. text:gsub("\n", function() return "\n" .. prefix end) or text
+end
+
 --- The display for these options: a function that takes events, and has `close`.
 ---@param options table  wsrun's own options
+---@param prefix? string  of each line, where several runs share the screen
 ---@return { emit: fun(event: table), close: fun() }
-function M.open(options)
+function M.open(options, prefix)
   local is_tty = require "ws.engine".native.is_tty(2)
   if options.json then return require "ws.display.json".new(options) end
   local dialect, in_ci = ci.current(), os.getenv("CI")
   local live = is_tty and not options.plain and not dialect and not (in_ci and in_ci ~= "")
-    and os.getenv("TERM") ~= "dumb"
+    and os.getenv("TERM") ~= "dumb" and not prefix
   local context = { paint = M.painter(M.wants_color(is_tty, options)), marks = M.marks(), options = options,
-    ci = dialect }
+    ci = dialect, prefix = prefix }
   return require(live and "ws.display.live" or "ws.display.plain").new(context)
 end
 

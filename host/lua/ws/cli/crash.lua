@@ -1,5 +1,5 @@
---- `wsrun test --crash-each-step FILE ARGS`: runs a workflow again and again, each time killed one record of the journal
---- later, and resumes it: it must come to its end, and no step that was done may run twice.
+--- `wsrun test --crash-each-step FILE ARGS`: runs a workflow again and again, each time killed one record of the
+--- journal later, and resumes it: it must come to its end, and no step that was done may run twice.
 local display = require "ws.display"
 local errors = require "ws.error"
 local journal = require "ws.journal"
@@ -65,7 +65,7 @@ local function trial(words, n)
     return problem("killed after record %d, run %s could not be resumed: exit code %s\n%s", n, run.id,
       second.code or second.signal, second.stderr)
   end
-  run, rows = newest()
+  rows = select(2, newest())
   local again = 0
   for _, row in ipairs(rows) do
     if row.attempt > 1 and done[row.path] == "value" then
@@ -91,7 +91,7 @@ function M.run(words, opts)
     end
     local ended, what = trial(words, n)
     if ended == nil then return nil, what end
-    display.write(ended and ("%d records: %s\n"):format(n - 1, what) or ("killed after record %d: %s\n"):format(n, what))
+    display.write((ended and "%d records: %s\n" or "killed after record %d: %s\n"):format(ended and n - 1 or n, what))
     if ended then return 0 end
     n = n + (opts.every or 1)
   end

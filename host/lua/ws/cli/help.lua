@@ -71,12 +71,13 @@ local pages = {
       .. "of a layer; and which run of this project changed it last.\n\nExamples\n"
       .. "  $ wsrun why dev-seb infrastructure.gke.max\n  $ wsrun why dev-seb applications.test-app.version\n"
       .. "  $ wsrun why dev-seb outputs.kubernetes.node_port"
+  end,
   test = function()
     return "Usage: wsrun test [-k TEXT] FILE...\n"
       .. "       wsrun test --crash-each-step [--before COMMAND] [--every N] WORKFLOW ARGS\n\n"
-      .. "Runs Lua test files; -k only the tests whose name contains TEXT. With --crash-each-step a workflow is run\n"
-      .. "again and again, each time killed one record of the journal later, and resumed: it must come to its end, and\n"
-      .. "no step that was done may run twice.\n\nOptions of --crash-each-step\n"
+      .. "Runs Lua test files; -k only the tests whose name contains TEXT. With --crash-each-step a workflow is\n"
+      .. "run again and again, each time killed one record of the journal later, and resumed: it must come to its\n"
+      .. "end, and no step that was done may run twice.\n\nOptions of --crash-each-step\n"
       .. require "ws.flags".help(require "ws.cli.crash".options)
   end,
   approve = function()

@@ -157,8 +157,7 @@ local function table_of(results)
   local width, lines = 8, {}
   for _, r in ipairs(results) do width = math.max(width, #r.name) end
   for _, r in ipairs(results) do
-    local changes = r.run and (r.run.change_count == 0 and "nothing changed" or r.run.change_count == 1 and "1 change"
-      or ("%d changes"):format(r.run.change_count)) or ""
+    local changes = r.run and require "ws.card".changes(r.run) or ""
     lines[#lines + 1] = ("  %s%s  %-8s  %-16s %8s  %s"):format(r.name, (" "):rep(width - #r.name),
       r.code == 0 and "done" or r.code == 75 and "waits" or "failed", r.code == 0 and changes or "",
       r.run and display.duration(r.run:tally().seconds) or "", r.run and "run " .. r.run.id or r.message or "")
@@ -170,7 +169,7 @@ end
 ---@async
 ---@param chosen { name: string, words: string[] }[]
 ---@param globals table
----@param run_one fun(words: string[], globals: table, place: { prefix: string, limit: table, brief: true,
+---@param run_one fun(words: string[], globals: table, place: { prefix: string, limit: table,
 ---  on_run: fun(run: ws.Run) }): integer?, ws.Error?  one run, as cli/run.lua makes it
 ---@return integer code  0 when all are done; 1 when one failed; of an interruption its own
 function M.run(chosen, globals, run_one)
@@ -187,7 +186,7 @@ function M.run(chosen, globals, run_one)
     functions[i] = function()
       local own = setmetatable({ junit = own_file(globals.junit, one.name) }, { __index = globals })
       local code, err = run_one(one.words, own, { prefix = one.name .. (" "):rep(width - #one.name) .. " | ",
-        limit = limit, brief = true, on_run = function(run) results[i].run = run end })
+        limit = limit, on_run = function(run) results[i].run = run end })
       if not code then
         code, results[i].message = require "ws.cli".exit_code(err), err.message
         display.write(("%s: %s\n"):format(one.name, err.message))

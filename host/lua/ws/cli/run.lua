@@ -92,30 +92,39 @@ local function run_chunk(chunk, words, guard)
   end)
 end
 
---- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace.
+--- What a run does at a signal: nothing new starts, and it says what it waits for.
+local function interrupt_run(run, emit, name, first)
+  run.signal = run.signal or name
+  run:interrupt()
+  if not first then return end
+  local names = {}
+  for _, step in ipairs(run.steps) do
+    if step.status == "running" then names[#names + 1] = step.path end
+  end
+  emit { type = "text", run = run, text = ("\n%s: waiting for %s to stop; a second one ends them at once"):format(
+    name == "INT" and "Ctrl-C" or "SIG" .. name, #names > 0 and table.concat(names, ", ") or "nothing") }
+end
+
+local watched, presses = {}, 0
+
+local function on_signal(name)
+  local process = require "ws.process"
+  presses = presses + 1
+  for _, w in ipairs(watched) do interrupt_run(w.run, w.emit, name, presses == 1) end
+  if presses > 1 then display.write("ending the children; what they held may need `wsrun doctor`\n") end
+  process.interrupt_all(presses == 1 and "INT" or "TERM")
+  for _, w in ipairs(watched) do
+    if w.run.task then w.run.cancel_waits() end
+  end
+end
+
+--- First Ctrl-C: nothing new starts, children get one SIGINT, we wait. Second: TERM, and KILL after a grace. Several
+--- runs of one process may be watched.
 ---@param run ws.Run
 ---@param emit fun(event: table)
 function M.watch_signals(run, emit)
-  local presses = 0
-  require "ws.signal.native".handle(function(name)
-    local process = require "ws.process"
-    presses = presses + 1
-    run.signal = run.signal or name
-    run:interrupt()
-    local names = {}
-    for _, step in ipairs(run.steps) do
-      if step.status == "running" then names[#names + 1] = step.path end
-    end
-    if presses == 1 then
-      emit { type = "text", run = run, text = ("\n%s: waiting for %s to stop; a second one ends them at once"):format(
-        name == "INT" and "Ctrl-C" or "SIG" .. name, #names > 0 and table.concat(names, ", ") or "nothing") }
-      process.interrupt_all("INT")
-    else
-      emit { type = "text", run = run, text = "ending the children; what they held may need `wsrun doctor`" }
-      process.interrupt_all("TERM")
-    end
-    if run.task then run.cancel_waits() end
-  end)
+  watched[#watched + 1] = { run = run, emit = emit }
+  if #watched == 1 then require "ws.signal.native".handle(on_signal) end
 end
 
 --- Runs a workflow in its own task, so that a signal can end what only waits.
@@ -243,11 +252,17 @@ function M.read_args(path, workflow, words)
   return nil, err
 end
 
-local function run_workflow(path, workflow, words, globals)
-  if globals.help then
-    print(workflow:help("wsrun " .. path))
-    return 0
-  end
+--- Runs a workflow once. `place` is where it runs among several: the prefix of its lines, the places for steps that all
+--- of them share, and who wants to know the run.
+---@async
+---@param path string
+---@param workflow ws.Workflow
+---@param words string[]
+---@param globals table
+---@param place? { prefix: string, limit: table, on_run: fun(run: ws.Run) }
+---@return integer? code
+---@return ws.Error? err
+local function run_once(path, workflow, words, globals, place)
   if globals.junit then
     local ready, problem = require "ws.junit".prepare(globals.junit)
     if not ready then return nil, problem end
@@ -261,7 +276,11 @@ local function run_workflow(path, workflow, words, globals)
   local run, problem = make_run(path, workflow, words, globals, args)
   if not run then return nil, problem end
   local _ <close> = run.journal
-  local screen = display.open(globals)
+  if place then
+    run.limit = place.limit
+    place.on_run(run)
+  end
+  local screen = display.open(globals, place and place.prefix)
   local _ <close> = setmetatable({}, { __close = function() screen.close() end })
   run.emit = require "ws.journal.events".recorded(run, globals.quiet and quiet(screen) or screen.emit)
   if os.getenv("OTEL_EXPORTER_OTLP_ENDPOINT") or os.getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") then
@@ -277,8 +296,25 @@ local function run_workflow(path, workflow, words, globals)
     end
   end
   screen.close()
-  return M.finish(run, ok, failure, { screen = screen, globals = globals,
+  return M.finish(run, ok, failure, { screen = screen, globals = globals, place = place,
     command = ok and M.again(path, words, globals) or "wsrun resume " .. run.id })
+end
+
+local function run_workflow(path, workflow, words, globals)
+  if globals.help then
+    print(workflow:help("wsrun " .. path))
+    return 0
+  end
+  local many = require "ws.cli.many"
+  local chosen, err
+  if not globals.resumed and not globals.saved then
+    chosen, err = many.select(workflow, words, globals)
+    if err then return nil, err end
+  end
+  if not chosen then return run_once(path, workflow, words, globals) end
+  return many.run(chosen, globals, function(own_words, own_globals, place)
+    return run_once(path, workflow, own_words, own_globals, place)
+  end)
 end
 
 --- Says what a resumed run would do; `globals.resumed` is the run. Nothing is changed: the natives refuse it.
@@ -347,6 +383,7 @@ function M.finish(run, ok, failure, context)
   local look = { paint = display.painter(display.wants_color(is_tty, globals)), marks = display.marks(),
     command = context.command }
   local code, err = 0, nil
+  local function say(text) display.write(display.prefixed(text, context.place and context.place.prefix) .. "\n") end
   if ok and run.interrupted then -- whatever was still done, it was not what was asked for
     ok, failure = nil, errors.new { kind = "interrupted", message = "the run was interrupted" }
   end
@@ -369,13 +406,13 @@ function M.finish(run, ok, failure, context)
       context.screen.emit { type = "run_end", run = run,
         fields = { exit = code, error = require "ws.display.json".error_fields(err) } }
     end
-    display.write(card.failure(run, err, look) .. "\n")
+    say(card.failure(run, err, look))
     if globals.verbose and err.traceback then display.write(err.traceback .. "\n") end
     mark_failures(run, err)
   elseif globals.json then
     context.screen.emit { type = "run_end", run = run, fields = { exit = code, changes = run.change_count } }
   elseif not globals.quiet then
-    display.write(card.success(run, look) .. "\n")
+    say(context.place and card.outcome(run, look) or card.success(run, look))
   end
   return code
 end

@@ -16,7 +16,7 @@ function M.new(context)
 
   local function say(text)
     last = now()
-    display.write(text .. "\n")
+    display.write(display.prefixed(text, context.prefix) .. "\n")
   end
 
   local function say_end(step)
