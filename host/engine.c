@@ -4,6 +4,7 @@
  * empty → the Lua state closes → uv_loop_close() must say 0. A handle that is left is a bug of ours: abort.
  */
 #include "engine.h"
+#include "permit.h"
 #include "redact.h"
 
 #include <lauxlib.h>
@@ -187,6 +188,7 @@ static void open_libraries(lua_State *L)
 		lua_pop(L, 1);
 	}
 	ws_coroutine_install(L);
+	ws_io_install(L);
 }
 
 static int boot(lua_State *L)
@@ -201,6 +203,7 @@ static int boot(lua_State *L)
 	luaopen_ws_task(L);
 	lua_settop(L, 0);
 	ws_natives(L, "ws.engine.native", natives);
+	permit_open(L, lua_gettop(L));
 	lua_pushliteral(L, WSRUN_VERSION);
 	lua_setfield(L, -2, "version");
 	ws_push_openers(L);
@@ -328,5 +331,6 @@ void ws_engine_free(struct ws_engine *e)
 	}
 	ws_redactor_free(e->redactor);
 	ws_guard_free(e->guard);
+	permit_free();
 	free(e);
 }

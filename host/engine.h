@@ -76,6 +76,8 @@ void ws_push_wait_mark(lua_State *L);
 enum ws_grant { WS_GRANT_NOTHING, WS_GRANT_PLAN, WS_GRANT_EVERYTHING };
 enum ws_grant ws_task_grant(const struct ws_task *t);
 void ws_task_set_grant(struct ws_task *t, enum ws_grant grant);
+/* io.c: replaces what of Lua's own libraries opens, moves or removes files. Raises (memory). */
+void ws_io_install(lua_State *L);
 
 /* native.c */
 void ws_push_effects(lua_State *L);

@@ -1,5 +1,6 @@
 /* error.c - the error object, in C and in Lua; see ws/error.h. */
 #include "engine.h"
+#include "permit.h"
 
 #include <ws/error.h>
 
@@ -102,7 +103,10 @@ static const char *kind_of_errno(int code)
 
 void ws_err_errno(struct ws_err *e, const char *what, int code)
 {
-	ws_err_set(e, kind_of_errno(code), "%s: %s", what, strerror(code));
+	if (code == WS_EDENIED)
+		permit_explain(e);
+	else
+		ws_err_set(e, kind_of_errno(code), "%s: %s", what, strerror(code));
 }
 
 void ws_err_uv(struct ws_err *e, const char *what, int code)

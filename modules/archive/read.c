@@ -9,6 +9,7 @@
 #include <ws/args.h>
 #include <ws/buf.h>
 #include <ws/op.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,8 +108,14 @@ static const struct ws_op_type list_type = {.name = "archive.list", .push = push
 
 static struct archive *open_reader(struct job *j)
 {
+	struct ws_pin pin = {.fd = -1};
+	if (j->file != NULL && ws_pin(&pin, j->file, WS_LOOK) != 0) {
+		ws_err_errno(&j->op.err, j->file, errno);
+		return NULL;
+	}
 	struct archive *a = ws_archive.archive_read_new();
 	if (a == NULL) {
+		ws_unpin(&pin);
 		ws_err_set(&j->op.err, "exhausted", "out of memory");
 		return NULL;
 	}
@@ -120,8 +127,9 @@ static struct archive *open_reader(struct job *j)
 	} else {
 		ws_archive.archive_read_support_format_tar(a);
 	}
-	int rc = j->file != NULL ? ws_archive.archive_read_open_filename(a, j->file, PIECE)
+	int rc = j->file != NULL ? ws_archive.archive_read_open_filename(a, pin.path, PIECE)
 				 : ws_archive.archive_read_open_memory(a, j->data, j->len);
+	ws_unpin(&pin);
 	if (rc == ARCHIVE_OK)
 		return a;
 	if (ws_archive.archive_errno(a) > 0 && j->file != NULL && access(j->file, R_OK) != 0)
@@ -339,7 +347,12 @@ static void read_entries(struct job *j, int (*visit)(struct job *, struct archiv
 static void extract_work(struct ws_op *op)
 {
 	struct job *j = (struct job *)op;
-	j->fd = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct ws_pin pin;
+	j->fd = -1;
+	if (ws_pin(&pin, j->dir, WS_CHANGE | WS_TREE) == 0) {
+		j->fd = open(pin.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		ws_unpin(&pin);
+	}
 	if (j->fd < 0) {
 		ws_err_errno(&op->err, j->dir, errno);
 		return;

@@ -11,6 +11,7 @@
 #include <ws/buf.h>
 #include <ws/native.h>
 #include <ws/op.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -190,7 +191,7 @@ static int put(struct job *j, const char *bytes, size_t len)
 static int open_item(struct job *j, struct item *item)
 {
 	struct stat st;
-	int fd = open(item->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold the thread */
+	int fd = ws_open(item->file, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0); /* a FIFO must not hold the thread */
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		ws_err_errno(&j->op.err, item->file, errno);
 	} else if (!S_ISREG(st.st_mode)) {
@@ -350,7 +351,7 @@ static void create_work(struct ws_op *op)
 	}
 	if (sum_begin(j, &j->packed) != 0 || (j->level > 0 && sum_begin(j, &j->raw) != 0))
 		return;
-	if (j->file != NULL && (j->fd = open(j->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) < 0) {
+	if (j->file != NULL && (j->fd = ws_open(j->file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) < 0) {
 		ws_err_errno(&op->err, j->file, errno);
 		return;
 	}
@@ -363,7 +364,7 @@ static void create_work(struct ws_op *op)
 			rc = -1;
 		}
 		if (rc != 0 && regular)
-			unlink(j->file);
+			ws_remove(j->file);
 	}
 	sum_end(&j->packed);
 	if (j->level > 0)

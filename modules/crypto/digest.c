@@ -4,6 +4,7 @@
 
 #include <ws/args.h>
 #include <ws/op.h>
+#include <ws/permit.h>
 #include <ws/secret.h>
 
 #include <errno.h>
@@ -180,7 +181,7 @@ struct file_op {
 static void hash_file(struct ws_op *base)
 {
 	struct file_op *o = (struct file_op *)base;
-	int fd = open(o->path, O_RDONLY | O_CLOEXEC);
+	int fd = ws_open(o->path, O_RDONLY | O_CLOEXEC, 0);
 	char *block = malloc(BLOCK);
 	ssize_t n = -1;
 	if (fd >= 0 && block != NULL) {

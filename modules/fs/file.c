@@ -8,6 +8,7 @@
 #include "fs.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 #include <ws/secret.h>
 
 #include <errno.h>
@@ -95,7 +96,7 @@ static void too_large(struct read_op *r)
 static void read_work(struct ws_op *op)
 {
 	struct read_op *r = (struct read_op *)op;
-	int fd = open(r->fs.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK), code = 0;
+	int fd = ws_open(r->fs.path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0), code = 0;
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st) != 0)
 		code = errno;
@@ -159,6 +160,7 @@ struct replacement {
 	char target[PATH_MAX]; /* links resolved */
 	char temp[PATH_MAX];   /* its temporary name, "" while it has none */
 	char dir[PATH_MAX];
+	struct ws_pin pin;
 	int fd;
 	struct stat old; /* of the file to replace */
 	bool existed;
@@ -217,11 +219,17 @@ static int open_named(struct replacement *r, mode_t mode)
 /* Opens the new file. `mode` < 0: as the old file's, or what the umask gives. Returns 0 or an errno value. */
 static int replacement_open(struct replacement *r, const char *path, int mode)
 {
-	r->fd = -1;
+	r->fd = r->pin.fd = -1;
 	r->temp[0] = '\0';
 	int code = resolve(path, r->target);
+	if (code != 0 && ws_pin(&r->pin, path, WS_CHANGE | WS_NEW) != 0)
+		return errno;
 	if (code != 0)
 		return code;
+	if (ws_pin(&r->pin, r->target, WS_CHANGE | WS_NEW | WS_LINK) != 0)
+		return errno;
+	if (r->pin.path != r->target)
+		strcpy(r->target, r->pin.path);
 	const char *slash = strrchr(r->target, '/');
 	snprintf(r->dir, sizeof r->dir, "%.*s", slash != NULL ? (int)(slash - r->target) + 1 : 1,
 		slash != NULL ? r->target : ".");
@@ -232,7 +240,7 @@ static int replacement_open(struct replacement *r, const char *path, int mode)
 		return EISDIR;
 	r->direct = r->existed && !S_ISREG(r->old.st_mode);
 	if (r->direct) {
-		r->fd = open(r->target, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+		r->fd = open(r->target, O_WRONLY | O_CLOEXEC | O_NOCTTY | O_NOFOLLOW);
 		return r->fd < 0 ? errno : 0;
 	}
 	mode_t first = mode >= 0 ? (mode_t)mode & 0700 : r->existed ? 0600 : 0666; /* never wider than it will be */
@@ -314,6 +322,7 @@ static void replacement_end(struct replacement *r)
 		close(r->fd);
 	if (r->temp[0] != '\0')
 		unlink(r->temp);
+	ws_unpin(&r->pin);
 }
 
 static int write_all(int fd, const char *data, size_t len)
@@ -345,7 +354,7 @@ struct write_op {
 
 static int append(const struct write_op *w)
 {
-	int fd = open(w->fs.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, w->mode >= 0 ? (mode_t)w->mode : 0666);
+	int fd = ws_open(w->fs.path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, w->mode >= 0 ? (mode_t)w->mode : 0666);
 	if (fd < 0)
 		return errno;
 	int code = write_all(fd, w->data, w->len);
@@ -452,9 +461,9 @@ static int copy_rest(int from, int to)
 static void copy_work(struct ws_op *op)
 {
 	struct copy_op *c = (struct copy_op *)op;
-	struct replacement r = {.fd = -1};
+	struct replacement r = {.fd = -1, .pin.fd = -1};
 	struct stat st;
-	int from = open(c->fs.path, O_RDONLY | O_CLOEXEC | O_NOCTTY), code = 0;
+	int from = ws_open(c->fs.path, O_RDONLY | O_CLOEXEC | O_NOCTTY, 0), code = 0;
 	if (from < 0 || fstat(from, &st) != 0)
 		code = errno;
 	else if (S_ISDIR(st.st_mode))

@@ -6,6 +6,7 @@
 #include "fs.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -93,8 +94,13 @@ static int l_stat(lua_State *L)
 	const char *path = fs_check_path(L, 1);
 	ws_opts_check(L, 2, "follow", NULL);
 	bool follow = ws_opt_boolean(L, 2, "follow", true);
+	struct ws_pin pin;
 	struct stat st;
-	if (fstatat(AT_FDCWD, path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW) != 0)
+	if (ws_pin(&pin, path, follow ? WS_LOOK : WS_LOOK | WS_LINK) != 0)
+		return fs_fail(L, "fs.stat", path, errno);
+	int rc = fstatat(AT_FDCWD, pin.path, &st, follow ? 0 : AT_SYMLINK_NOFOLLOW);
+	ws_unpin(&pin);
+	if (rc != 0)
 		return fs_fail(L, "fs.stat", path, errno);
 	const struct {
 		const char *name;
@@ -117,8 +123,13 @@ static int l_stat(lua_State *L)
 static int l_exists(lua_State *L)
 {
 	const char *path = fs_check_path(L, 1);
+	struct ws_pin pin;
 	struct stat st;
-	int rc = stat(path, &st);
+	int rc = ws_pin(&pin, path, WS_LOOK);
+	if (rc == 0) {
+		rc = stat(pin.path, &st);
+		ws_unpin(&pin);
+	}
 	if (rc != 0 && errno != ENOENT && errno != ENOTDIR)
 		return fs_fail(L, "fs.exists", path, errno);
 	lua_pushboolean(L, rc == 0);
@@ -128,14 +139,24 @@ static int l_exists(lua_State *L)
 /* Makes one directory; an existing one is fine unless `exclusive`. Returns 0 or -1 with errno. */
 static int make_one(const char *path, mode_t mode, bool exclusive)
 {
+	struct ws_pin pin;
 	struct stat st;
-	if (mkdir(path, mode) == 0)
-		return 0;
-	int code = errno;
-	if (!exclusive && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
-		return 0;
+	if (ws_pin(&pin, path, WS_CHANGE | WS_NEW | WS_LINK) != 0)
+		return -1;
+	int rc = mkdir(pin.path, mode), code = errno;
+	if (rc != 0 && !exclusive && stat(pin.path, &st) == 0 && S_ISDIR(st.st_mode))
+		rc = 0;
+	ws_unpin(&pin);
 	errno = code;
-	return -1;
+	return rc;
+}
+
+/* A folder on the way: one that exists is passed through, whether or not it may be changed. */
+static int make_parent(const char *path)
+{
+	if (ws_permit_active() && ws_permit_way(path))
+		return 0;
+	return make_one(path, 0777, false);
 }
 
 static int l_mkdir(lua_State *L)
@@ -150,7 +171,7 @@ static int l_mkdir(lua_State *L)
 		memcpy(part, path, len + 1);
 		for (char *slash = part + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
 			*slash = '\0';
-			if (make_one(part, 0777, false) != 0)
+			if (make_parent(part) != 0)
 				return fs_fail(L, "fs.mkdir", part, errno == EEXIST ? ENOTDIR : errno);
 			*slash = '/';
 		}
@@ -161,7 +182,7 @@ static int l_mkdir(lua_State *L)
 static int l_rename(lua_State *L)
 {
 	const char *from = fs_check_path(L, 1), *to = fs_check_path(L, 2);
-	if (rename(from, to) == 0) {
+	if (ws_rename(from, to) == 0) {
 		fs_temp_forget(L, from);
 		return done(L, 0, NULL, NULL);
 	}
@@ -175,7 +196,13 @@ static int l_chmod(lua_State *L)
 	const char *path = fs_check_path(L, 1);
 	lua_Integer mode = luaL_checkinteger(L, 2);
 	luaL_argcheck(L, mode >= 0 && mode <= 07777, 2, "a mode is between 0 and 07777 (octal)");
-	return done(L, chmod(path, (mode_t)mode), "fs.chmod", path);
+	struct ws_pin pin;
+	int rc = ws_pin(&pin, path, WS_CHANGE);
+	if (rc == 0) {
+		rc = chmod(pin.path, (mode_t)mode);
+		ws_unpin(&pin);
+	}
+	return done(L, rc, "fs.chmod", path);
 }
 
 static int l_touch(lua_State *L)
@@ -187,14 +214,18 @@ static int l_touch(lua_State *L)
 static int l_symlink(lua_State *L)
 {
 	const char *target = fs_check_path(L, 1), *path = fs_check_path(L, 2);
-	return done(L, symlink(target, path), "fs.symlink", path);
+	return done(L, ws_symlink(target, path), "fs.symlink", path);
 }
 
 static int l_readlink(lua_State *L)
 {
 	const char *path = fs_check_path(L, 1);
 	char target[PATH_MAX];
-	ssize_t n = readlink(path, target, sizeof target);
+	struct ws_pin pin;
+	if (ws_pin(&pin, path, WS_LOOK | WS_LINK) != 0)
+		return fs_fail(L, "fs.readlink", path, errno);
+	ssize_t n = readlink(pin.path, target, sizeof target);
+	ws_unpin(&pin);
 	if (n < 0)
 		return fs_fail(L, "fs.readlink", path, errno);
 	lua_pushlstring(L, target, (size_t)n);
@@ -205,7 +236,12 @@ static int l_realpath(lua_State *L)
 {
 	const char *path = fs_check_path(L, 1);
 	char resolved[PATH_MAX];
-	if (realpath(path, resolved) == NULL)
+	struct ws_pin pin;
+	if (ws_pin(&pin, path, WS_LOOK) != 0)
+		return fs_fail(L, "fs.realpath", path, errno);
+	const char *real = realpath(pin.path, resolved);
+	ws_unpin(&pin);
+	if (real == NULL)
 		return fs_fail(L, "fs.realpath", path, errno);
 	lua_pushstring(L, resolved);
 	return 1;

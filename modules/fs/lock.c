@@ -6,6 +6,7 @@
 #include "fs.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -103,7 +104,7 @@ int fs_l_lock(lua_State *L)
 		return ws_op_fail(L, lua_touserdata(L, -1));
 	}
 	l->how = how;
-	l->fd = open(l->fs.path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+	l->fd = ws_open(l->fs.path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
 	if (l->fd < 0) {
 		ws_err_errno(&l->fs.op.err, l->fs.path, errno);
 		return ws_op_fail(L, &l->fs.op);

@@ -6,10 +6,12 @@
 #include "fs.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -71,14 +73,37 @@ void fs_temp_forget(lua_State *L, const char *path)
 	lua_pop(L, 1);
 }
 
+/* Fills in `name`, a file or folder to make in `dir`. Returns 0 or an errno value. */
+static int make_pinned(char *name, const char *dir, int suffix_len, int (*make)(char *name, int suffix_len))
+{
+	struct ws_pin pin;
+	char *pinned = NULL;
+	if (ws_pin(&pin, dir, WS_CHANGE) != 0)
+		return errno;
+	if (pin.path == dir)
+		return make(name, suffix_len);
+	char *last = name + strlen(dir);
+	if (asprintf(&pinned, "%s%s", pin.path, last) < 0)
+		pinned = NULL;
+	int code = pinned == NULL ? ENOMEM : make(pinned, suffix_len);
+	if (code == 0)
+		memcpy(last, pinned + strlen(pin.path), strlen(last));
+	free(pinned);
+	ws_unpin(&pin);
+	return code;
+}
+
 /* Makes a name from the options (dir, prefix, suffix) at 1, calls `make`, registers and pushes the path. */
 static int make_temp(lua_State *L, const char *op, int (*make)(char *name, int suffix_len))
 {
 	ws_opts_check(L, 1, "dir", "prefix", "suffix", NULL);
-	const char *env = getenv("TMPDIR"), *private = ws_private_folder(L);
-	if (private == NULL)
-	private = env != NULL && env[0] == '/' ? env : "/tmp";
-	const char *dir = ws_opt_string(L, 1, "dir", private, NULL);
+	/* A plan's own folder is the narrowest, then the folder that a run with permissions has for itself. */
+	const char *env = getenv("TMPDIR"), *own = ws_private_folder(L);
+	if (own == NULL)
+		own = ws_permit_temp();
+	if (own == NULL)
+		own = env != NULL && env[0] == '/' ? env : "/tmp";
+	const char *dir = ws_opt_string(L, 1, "dir", own, NULL);
 	const char *prefix = ws_opt_string(L, 1, "prefix", "wsrun-", NULL);
 	const char *suffix = ws_opt_string(L, 1, "suffix", "", NULL);
 	luaL_argcheck(
@@ -87,7 +112,7 @@ static int make_temp(lua_State *L, const char *op, int (*make)(char *name, int s
 	lua_pushfstring(L, "%s/%sXXXXXX%s", dir, prefix, suffix);
 	struct temp *t = malloc(sizeof *t);
 	char *name = t != NULL ? strdup(lua_tostring(L, -1)) : NULL;
-	int code = name == NULL ? ENOMEM : make(name, (int)strlen(suffix));
+	int code = name == NULL ? ENOMEM : make_pinned(name, dir, (int)strlen(suffix), make);
 	if (code != 0) {
 		free(name);
 		free(t);

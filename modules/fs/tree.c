@@ -6,6 +6,7 @@
 #include "fs.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 
 #include <dirent.h>
 #include <errno.h>
@@ -66,8 +67,14 @@ static int list_add(struct list_op *l, const struct dirent *d, int dir)
 static void list_work(struct ws_op *op)
 {
 	struct list_op *l = (struct list_op *)op;
-	DIR *dir = opendir(l->fs.path);
+	struct ws_pin pin;
+	if (ws_pin(&pin, l->fs.path, WS_LOOK) != 0) {
+		ws_err_errno(&op->err, l->fs.path, errno);
+		return;
+	}
+	DIR *dir = opendir(pin.path);
 	int code = dir == NULL ? errno : 0;
+	ws_unpin(&pin);
 	while (code == 0) {
 		errno = 0;
 		struct dirent *d = readdir(dir);
@@ -209,7 +216,12 @@ struct remove_op {
 static void remove_work(struct ws_op *op)
 {
 	struct remove_op *r = (struct remove_op *)op;
-	int code = fs_remove_tree(r->fs.path, r->recursive);
+	struct ws_pin pin;
+	int code = ws_pin(&pin, r->fs.path, WS_CHANGE | WS_LINK | WS_TREE) != 0 ? errno : 0;
+	if (code == 0) {
+		code = fs_remove_tree(pin.path, r->recursive);
+		ws_unpin(&pin);
+	}
 	if (code == 0 || (code == ENOENT && r->missing_ok))
 		return;
 	ws_err_errno(&op->err, r->fs.path, code);

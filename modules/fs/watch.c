@@ -6,9 +6,11 @@
 #include "fs.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <lauxlib.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +33,8 @@ struct watcher {
 	unsigned count;
 	bool overflow;
 	int error;
+	char *pinned; /* owned; the name of the watched file, when libuv knows it by another */
+	char pin[16]; /* that other one */
 	struct next_op *waiting;
 };
 
@@ -66,6 +70,8 @@ static void on_event(uv_fs_event_t *handle, const char *name, int events, int st
 	if (status < 0) {
 		w->error = status;
 	} else {
+		if (name != NULL && w->pinned != NULL && strcmp(name, w->pin) == 0)
+			name = w->pinned;
 		size_t len = name != NULL ? strlen(name) : 0;
 		struct event *e = w->count < EVENTS_MAX ? malloc(sizeof *e + len + 1) : NULL;
 		if (e == NULL) {
@@ -175,6 +181,7 @@ static void watcher_closed(uv_handle_t *handle)
 		w->first = e->next;
 		free(e);
 	}
+	free(w->pinned);
 	free(w);
 }
 
@@ -214,7 +221,15 @@ int fs_l_watch(lua_State *L)
 	w->handle.data = w;
 	*slot = w;
 	uv_fs_event_init(ws_loop(L), &w->handle);
-	int rc = uv_fs_event_start(&w->handle, on_event, path, 0);
+	struct ws_pin pin;
+	int rc = ws_pin(&pin, path, WS_LOOK) == 0 ? 0 : -errno;
+	if (rc == 0) {
+		rc = uv_fs_event_start(&w->handle, on_event, pin.path, 0);
+		if (pin.path != path) /* libuv calls a watched file by the last part of its path */
+			w->pinned = strdup(strrchr(path, '/') != NULL ? strrchr(path, '/') + 1 : path);
+		snprintf(w->pin, sizeof w->pin, "%d", pin.fd);
+		ws_unpin(&pin);
+	}
 	if (rc != 0) {
 		*slot = NULL;
 		uv_close((uv_handle_t *)&w->handle, watcher_closed);

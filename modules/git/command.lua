@@ -8,16 +8,22 @@ local M = {}
 local TIMEOUT = 300 -- seconds
 
 local function base_environment()
-  local env = {
+  return {
     GIT_TERMINAL_PROMPT = "0", GIT_OPTIONAL_LOCKS = "0", LC_ALL = "C", LANGUAGE = false,
     -- Set when wsrun is started by a hook; they would point every command at that repository.
     GIT_DIR = false, GIT_WORK_TREE = false, GIT_INDEX_FILE = false, GIT_NAMESPACE = false, GIT_PREFIX = false,
     GIT_OBJECT_DIRECTORY = false, GIT_COMMON_DIR = false, GIT_ALTERNATE_OBJECT_DIRECTORIES = false,
   }
+end
+
+--- What git is called with before its own words. Not GIT_SSH_COMMAND: permissions let nobody give a child variables
+--- that run programs.
+local function base_words(dir)
+  local words = { "git", "-C", dir }
   if not environment.get("GIT_SSH_COMMAND") and not environment.get("GIT_SSH") then
-    env.GIT_SSH_COMMAND = "ssh -oBatchMode=yes"
+    words[4], words[5] = "-c", "core.sshCommand=ssh -oBatchMode=yes"
   end
-  return env
+  return words
 end
 
 --- What git's words mean: { pattern, kind, hint }.
@@ -48,7 +54,8 @@ function M.run(dir, args, opts)
   opts = opts or {}
   local env = base_environment()
   for name, value in pairs(opts.env or {}) do env[name] = value end
-  local argv = table.move(args, 1, #args, 4, { "git", "-C", dir })
+  local argv = base_words(dir)
+  table.move(args, 1, #args, #argv + 1, argv)
   local result, err = process.run(argv, {
     env = env, stdin = opts.stdin, timeout = opts.timeout or TIMEOUT, max_output = 1 << 28,
   })

@@ -7,6 +7,7 @@
 #include "file.h"
 
 #include <ws/lazy.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -208,7 +209,7 @@ int64_t http_file_size(const struct http_file *s)
 static int open_file(struct http_file *s, const struct http_file_options *o, struct ws_err *err)
 {
 	struct stat st;
-	s->fd = open(o->path, O_RDONLY | O_CLOEXEC);
+	s->fd = ws_open(o->path, O_RDONLY | O_CLOEXEC, 0);
 	if (s->fd < 0 || fstat(s->fd, &st) != 0) {
 		ws_err_errno(err, o->path, errno);
 		return -1;

@@ -26,6 +26,7 @@
 	F(curl_easy_pause) \
 	F(curl_easy_cleanup) \
 	F(curl_easy_strerror) \
+	F(curl_free) \
 	F(curl_slist_append) \
 	F(curl_slist_free_all) \
 	F(curl_multi_init) \
@@ -36,7 +37,11 @@
 	F(curl_multi_socket_action) \
 	F(curl_multi_info_read) \
 	F(curl_multi_strerror) \
-	F(curl_multi_cleanup)
+	F(curl_multi_cleanup) \
+	F(curl_url) \
+	F(curl_url_cleanup) \
+	F(curl_url_get) \
+	F(curl_url_set)
 WS_LAZY_TABLE(curl, CURL_FUNCTIONS);
 extern struct curl_api curl;
 

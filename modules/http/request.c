@@ -2,6 +2,7 @@
 #include "request.h"
 
 #include <ws/error.h>
+#include <ws/permit.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,7 @@
 #include <strings.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 18 };
+enum { BUFFER = 1 << 18, PEM_MAX = 4 << 20 };
 
 /* ---- end and errors ---------------------------------------------------------------------------------------------- */
 
@@ -70,6 +71,11 @@ static void set_failure(struct http_request *r, CURLcode code)
 {
 	if (r->err.kind != NULL) /* a callback has said why */
 		return;
+	if (r->refused.kind != NULL) {
+		r->err = r->refused;
+		r->refused = (struct ws_err){0};
+		return;
+	}
 	const char *text = r->message[0] != '\0' ? r->message : curl.curl_easy_strerror(code);
 	int shortage = descriptor_shortage();
 	if (shortage != 0) {
@@ -104,7 +110,7 @@ static int open_sink(struct http_request *r)
 	if (r->sink_fd >= 0)
 		return 0;
 	int mode = r->append ? O_APPEND : O_TRUNC;
-	r->sink_fd = open(r->sink_path, O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0666);
+	r->sink_fd = ws_open(r->sink_path, O_WRONLY | O_CREAT | O_CLOEXEC | mode, 0666);
 	if (r->sink_fd < 0) {
 		ws_err_errno(&r->err, r->sink_path, errno);
 		return -1;
@@ -275,7 +281,7 @@ struct http_request *http_request_new(void)
 	struct http_request *r = calloc(1, sizeof *r);
 	if (r == NULL)
 		return NULL;
-	r->sink_fd = -1;
+	r->sink_fd = r->socket.fd = -1;
 	ws_buf_init(&r->head, HTTP_MAX_HEAD);
 	ws_buf_init(&r->out, SIZE_MAX / 4);
 	return r;
@@ -304,12 +310,36 @@ static void set(struct http_request *r, CURLoption option, const char *value)
 		curl.curl_easy_setopt(r->transfer.easy, option, value);
 }
 
+/* Where permissions count, the file is read here: libcurl would open it by itself. */
+static void set_pem_file(struct http_request *r, CURLoption option, const char *path)
+{
+	int fd = ws_open(path, O_RDONLY | O_CLOEXEC, 0);
+	char *text = malloc(PEM_MAX);
+	size_t len = 0;
+	ssize_t n = -1;
+	if (fd >= 0 && text != NULL)
+		while (len < PEM_MAX && (n = read(fd, text + len, PEM_MAX - len)) > 0)
+			len += (size_t)n;
+	if (n != 0) {
+		ws_err_errno(&r->err, path, n > 0 ? EFBIG : text == NULL ? ENOMEM : errno);
+	} else {
+		struct curl_blob b = {text, len, CURL_BLOB_COPY};
+		curl.curl_easy_setopt(r->transfer.easy, option, &b);
+	}
+	if (text != NULL)
+		explicit_bzero(text, len);
+	free(text);
+	close_fd(&fd);
+}
+
 /* PEM text goes in as a blob, anything else is a path. */
 static void set_pem(struct http_request *r, CURLoption path, CURLoption blob, const char *value, size_t len)
 {
 	if (value != NULL && strstr(value, "-----BEGIN") != NULL) {
 		struct curl_blob b = {(void *)(uintptr_t)value, len, CURL_BLOB_COPY};
 		curl.curl_easy_setopt(r->transfer.easy, blob, &b);
+	} else if (value != NULL && ws_permit_watching()) {
+		set_pem_file(r, blob, value);
 	} else {
 		set(r, path, value);
 	}
@@ -338,12 +368,26 @@ static void set_body(struct http_request *r, const struct http_options *o)
 		curl.curl_easy_setopt(easy, CURLOPT_CUSTOMREQUEST, o->method);
 }
 
+/* libcurl has an address and wants a socket for it: the one place that every connection passes, also a proxy's. */
+static curl_socket_t on_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	(void)purpose;
+	struct http_request *r = arg;
+	if (http_request_may_connect(r, &address->addr) != 0)
+		return CURL_SOCKET_BAD;
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
+}
+
 static void configure(struct http_request *r, const struct http_options *o)
 {
 	CURL *easy = r->transfer.easy;
 	set(r, CURLOPT_URL, o->url);
 	set(r, CURLOPT_PROTOCOLS_STR, "http,https");
-	set(r, CURLOPT_UNIX_SOCKET_PATH, o->unix_path);
+	set(r, CURLOPT_UNIX_SOCKET_PATH, o->unix_path != NULL ? r->socket.path : NULL);
+	if (ws_permit_watching()) {
+		curl.curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, on_socket);
+		curl.curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, r);
+	}
 	if (o->no_proxy)
 		set(r, CURLOPT_NOPROXY, "*");
 	set_pem(r, CURLOPT_CAINFO, CURLOPT_CAINFO_BLOB, o->ca, o->ca_len);
@@ -388,7 +432,15 @@ int http_request_start(struct http_request *r, struct http_loop *loop, const str
 		o->sink == HTTP_TO_OWNER && o->max_body < 2 * HTTP_HIGH_WATER ? 2 * HTTP_HIGH_WATER : o->max_body);
 	if (o->source == HTTP_FROM_FILE && open_source(r, loop, o) != 0)
 		return -1;
+	if (ws_permit_watching() && http_request_permitted(r, o) != 0)
+		return -1;
+	if (o->unix_path != NULL && ws_pin(&r->socket, o->unix_path, WS_LOOK | WS_CHANGE) != 0) {
+		ws_err_errno(&r->err, o->unix_path, errno);
+		return -1;
+	}
 	configure(r, o);
+	if (r->err.kind != NULL)
+		return -1;
 	return http_transfer_start(loop, &r->transfer, &r->err);
 }
 
@@ -427,6 +479,7 @@ void http_request_stop(struct http_request *r)
 	close_fd(&r->sink_fd);
 	http_file_close(r->file);
 	r->file = NULL;
+	ws_unpin(&r->socket);
 }
 
 void http_request_free(struct http_request *r)
@@ -437,6 +490,7 @@ void http_request_free(struct http_request *r)
 	ws_buf_free(&r->in);
 	ws_buf_free(&r->out);
 	ws_err_clear(&r->err);
+	ws_err_clear(&r->refused);
 	free(r->what);
 	free(r->sink_path);
 	free(r);

@@ -10,6 +10,7 @@
 #include "loop.h"
 
 #include <ws/buf.h>
+#include <ws/permit.h>
 
 #include <stdint.h>
 
@@ -62,6 +63,9 @@ struct http_request {
 	bool wants_body; /* the producer is asked for more */
 	bool body_ended; /* the producer has ended */
 	bool done;
+	struct ws_net_target target, proxy; /* whom the run's permissions have to list; proxy.host may be empty */
+	struct ws_err refused;              /* why an address was not connected to; another one may be */
+	struct ws_pin socket;               /* of a unix socket, while the request lives */
 	char message[CURL_ERROR_SIZE];
 };
 
@@ -78,5 +82,9 @@ void http_request_taken(struct http_request *r);
 /* Ends the transfer; notify() is not called. */
 void http_request_stop(struct http_request *r);
 void http_request_free(struct http_request *r);
+
+/* permitted.c: what the run's permissions say. Each returns 0, or -1 with r->err (r->refused for an address). */
+int http_request_permitted(struct http_request *r, const struct http_options *o);
+int http_request_may_connect(struct http_request *r, const struct sockaddr *address);
 
 #endif

@@ -6,6 +6,7 @@
 #include "options.h"
 
 #include <ws/args.h>
+#include <ws/permit.h>
 #include <ws/secret.h>
 
 #include <lauxlib.h>
@@ -126,36 +127,6 @@ static bool is_changed(const char *entry, const struct change *changes, size_t c
 	return false;
 }
 
-static void read_env(lua_State *L, int anchors, struct process_spec *spec)
-{
-	bool clear = ws_opt_boolean(L, 2, "clear_env", false);
-	int type = ws_opt_get(L, 2, "env"), values = lua_gettop(L);
-	if (type != LUA_TNIL && type != LUA_TTABLE)
-		luaL_error(L, "option 'env': table expected, got %s", luaL_typename(L, -1));
-	size_t overlay = lua_istable(L, 3) && !clear ? count_keys(L, 3) : 0;
-	size_t wanted = type == LUA_TTABLE ? count_keys(L, values) : 0, ours = 0, count = 0, n = 0;
-	spec->envp = environ;
-	if (overlay + wanted > 0 || clear) {
-		struct change *changes = lua_newuserdatauv(L, (overlay + wanted + 1) * sizeof *changes, 0);
-		if (overlay > 0)
-			count = add_changes(L, 3, anchors, changes, count);
-		if (wanted > 0)
-			count = add_changes(L, values, anchors, changes, count);
-		while (!clear && environ[ours] != NULL)
-			ours++;
-		char **envp = array(L, anchors, ours + count);
-		for (size_t i = 0; i < ours; i++)
-			if (!is_changed(environ[i], changes, count))
-				envp[n++] = environ[i];
-		for (size_t i = 0; i < count; i++)
-			if (changes[i].text != NULL)
-				envp[n++] = (char *)(uintptr_t)changes[i].text;
-		envp[n] = NULL;
-		spec->envp = envp;
-	}
-	lua_settop(L, values - 1);
-}
-
 static const char *find_variable(char *const *envp, const char *name)
 {
 	size_t len = strlen(name);
@@ -163,6 +134,53 @@ static const char *find_variable(char *const *envp, const char *name)
 		if (strncmp(*envp, name, len) == 0 && (*envp)[len] == '=')
 			return *envp + len + 1;
 	return NULL;
+}
+
+/* Whether the child may have one of our own variables: it is to be seen, and makes nobody load code. */
+static bool is_passed_on(const char *entry)
+{
+	size_t len = strcspn(entry, "=");
+	return ws_permit_env(entry, len) == 0 && ws_permit_give_env(entry, len) == 0;
+}
+
+static void read_env(lua_State *L, int anchors, struct process_options *o)
+{
+	struct process_spec *spec = &o->spec;
+	bool filtered = ws_permit_active();
+	bool clear = ws_opt_boolean(L, 2, "clear_env", false);
+	int type = ws_opt_get(L, 2, "env"), values = lua_gettop(L);
+	if (type != LUA_TNIL && type != LUA_TTABLE)
+		luaL_error(L, "option 'env': table expected, got %s", luaL_typename(L, -1));
+	size_t overlay = lua_istable(L, 3) && !clear ? count_keys(L, 3) : 0;
+	size_t wanted = type == LUA_TTABLE ? count_keys(L, values) : 0, ours = 0, count = 0, n = 0;
+	spec->envp = environ;
+	if (overlay + wanted > 0 || clear || filtered) {
+		struct change *changes = lua_newuserdatauv(L, (overlay + wanted + 1) * sizeof *changes, 0);
+		if (overlay > 0)
+			count = add_changes(L, 3, anchors, changes, count);
+		if (wanted > 0)
+			count = add_changes(L, values, anchors, changes, count);
+		while (!clear && environ[ours] != NULL)
+			ours++;
+		char **envp = array(L, anchors, ours + count + 1);
+		for (size_t i = 0; i < ours; i++)
+			if (!is_changed(environ[i], changes, count) && (!filtered || is_passed_on(environ[i])))
+				envp[n++] = environ[i];
+		for (size_t i = 0; i < count; i++) {
+			if (changes[i].text != NULL)
+				envp[n++] = (char *)(uintptr_t)changes[i].text;
+			o->refused |= changes[i].text != NULL &&
+				      ws_permit_give_env(changes[i].name, changes[i].name_len) != 0;
+		}
+		envp[n] = NULL;
+		if (filtered && ws_permit_temp() != NULL && find_variable(envp, "TMPDIR") == NULL) {
+			lua_pushfstring(L, "TMPDIR=%s", ws_permit_temp());
+			envp[n++] = (char *)(uintptr_t)anchor(L, anchors);
+		}
+		envp[n] = NULL;
+		spec->envp = envp;
+	}
+	lua_settop(L, values - 1);
 }
 
 /* "collect", "discard", "inherit", "stdout" (for stderr), or { file = path, append = boolean }. */
@@ -253,7 +271,7 @@ void process_options_read(lua_State *L, struct process_options *o)
 	lua_newtable(L); /* at 5: anchors */
 	read_argv(L, 5, &o->spec);
 	o->spec.cwd = read_path(L, "cwd");
-	read_env(L, 5, &o->spec);
+	read_env(L, 5, o);
 	lua_settop(L, 5);
 	o->path = find_variable(o->spec.envp, "PATH");
 	o->timeout = ws_opt_number(L, 2, "timeout", luaL_optnumber(L, 4, -1));

@@ -28,6 +28,7 @@ struct process_options {
 	int stop_signal;
 	bool detached;
 	bool interactive;
+	bool refused; /* a variable that this run may not give: errno says so, on this thread */
 };
 
 /* Reads argv at 1, the options at 2, the environment's overlay at 3 (a table or nil), the default timeout at 4 (a number

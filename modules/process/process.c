@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lauxlib.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -460,7 +461,7 @@ static int open_output(
 		break;
 	case OUT_FILE:
 		spec->fds[index] = above_stdio(
-			open(out->file, O_WRONLY | O_CREAT | O_CLOEXEC | (out->append ? O_APPEND : O_TRUNC), 0666));
+			ws_open(out->file, O_WRONLY | O_CREAT | O_CLOEXEC | (out->append ? O_APPEND : O_TRUNC), 0666));
 		if (spec->fds[index] < 0)
 			ws_err_errno(err, out->file, code = errno);
 		break;
@@ -528,15 +529,37 @@ static int init_child(struct child *c, struct process_set *set, const struct pro
 	return 0;
 }
 
+/* Asks the run's permissions for the program, and prepares what is left to it. Returns 0 or -1 with `err`. */
+static int permitted(struct process_spec *spec, char real[PATH_MAX], struct ws_err *err)
+{
+	const char *file = spec->file;
+	char *whole = NULL;
+	if (file[0] != '/' && spec->cwd != NULL && asprintf(&whole, "%s/%s", spec->cwd, file) >= 0)
+		file = whole;
+	int rc = ws_permit_run(spec->argv[0], file, real);
+	if (rc == 0)
+		rc = ws_cage_open(&spec->cage, real);
+	if (rc != 0)
+		ws_err_errno(err, spec->argv[0], errno);
+	free(whole);
+	return rc;
+}
+
 static int start(struct child *c, struct process_options *o, struct ws_err *err)
 {
 	struct process_spec *spec = &o->spec;
 	struct child_fds ours = {-1, -1, -1};
-	char *file = NULL;
+	char *file = NULL, real[PATH_MAX];
+	spec->cage.ruleset = -1;
+	spec->cage.active = false;
 	spec->fds[0] = o->interactive ? 0 : -1;
 	spec->fds[1] = spec->fds[2] = -1;
 	int rc = process_find(spec->argv[0], o->path, spec->cwd, &file, err), code;
 	spec->file = file;
+	if (rc == 0 && ws_permit_watching()) {
+		rc = permitted(spec, real, err);
+		spec->file = real;
+	}
 	if (rc == 0 && o->stdin_pipe && (code = make_pipe(&spec->fds[0], &ours.in)) != 0) {
 		ws_err_errno(err, "pipe", code);
 		rc = -1;
@@ -552,6 +575,7 @@ static int start(struct child *c, struct process_options *o, struct ws_err *err)
 		if (spec->fds[i] > 2)
 			close_fd(&spec->fds[i]);
 	free(file);
+	ws_cage_close(&spec->cage);
 	if (rc != 0) {
 		close_fd(&ours.in);
 		close_fd(&ours.out);
@@ -568,12 +592,16 @@ static int start(struct child *c, struct process_options *o, struct ws_err *err)
 static int l_start(lua_State *L)
 {
 	struct process_options o;
+	struct ws_err err = {.op = "process.start"};
 	process_options_read(L, &o);
+	if (o.refused) {
+		ws_err_errno(&err, o.spec.argv[0], WS_EDENIED);
+		return ws_fail(L, &err);
+	}
 	struct process_set *set = the_set(L);
 	struct child **slot = lua_newuserdatauv(L, sizeof *slot, 0);
 	*slot = NULL;
 	luaL_setmetatable(L, METATABLE);
-	struct ws_err err = {.op = "process.start"};
 	struct child *c = malloc(sizeof *c);
 	int code = c != NULL ? init_child(c, set, &o) : ENOMEM;
 	*slot = c; /* from here on collected with the object */
@@ -596,6 +624,14 @@ static int l_which(lua_State *L)
 	luaL_argcheck(L, len > 0 && strlen(name) == len, 1, "a command's name expected");
 	struct ws_err err = {.op = "process.which"};
 	char *file;
+	char real[PATH_MAX];
+	struct ws_pin pin;
+	if (strchr(name, '/') != NULL && ws_pin(&pin, name, WS_LOOK) == 0) {
+		ws_unpin(&pin);
+	} else if (strchr(name, '/') != NULL && errno == WS_EDENIED && ws_permit_run(name, name, real) != 0) {
+		ws_err_errno(&err, name, WS_EDENIED);
+		return ws_fail(L, &err);
+	}
 	if (process_find(name, path, NULL, &file, &err) != 0)
 		return ws_fail(L, &err);
 	lua_pushstring(L, file);

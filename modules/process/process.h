@@ -13,6 +13,7 @@
 #include <ws/buf.h>
 #include <ws/error.h>
 #include <ws/op.h>
+#include <ws/permit.h>
 
 #include <signal.h>
 #include <stdbool.h>
@@ -22,14 +23,15 @@
 
 /* What to start. Everything is borrowed. */
 struct process_spec {
-	const char *file; /* found on PATH, or with a slash */
+	const char *file; /* found on PATH, or with a slash; under a policy the real path */
 	char *const *argv;
 	char *const *envp;
-	const char *cwd;   /* NULL: ours */
-	int fds[3];        /* the child's 0, 1, 2; -1: /dev/null; as our own when equal to the index */
-	bool merge_stderr; /* 2 goes where 1 goes; fds[2] is not looked at */
-	bool own_group;    /* false for an interactive child: it stays in the terminal's foreground group */
-	bool own_session;  /* detached: survives us and our terminal */
+	const char *cwd;     /* NULL: ours */
+	int fds[3];          /* the child's 0, 1, 2; -1: /dev/null; as our own when equal to the index */
+	bool merge_stderr;   /* 2 goes where 1 goes; fds[2] is not looked at */
+	bool own_group;      /* false for an interactive child: it stays in the terminal's foreground group */
+	bool own_session;    /* detached: survives us and our terminal */
+	struct ws_cage cage; /* what the run's permissions leave it */
 };
 
 /* Starts a program; the cost does not depend on our memory. Returns 0, or -1 with `err`. Never raises. */

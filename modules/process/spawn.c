@@ -71,9 +71,12 @@ static int become(const struct process_spec *spec)
 	int code = arrange_streams(spec);
 	if (code != 0)
 		return code;
-	close_others();
 	if (spec->cwd != NULL && chdir(spec->cwd) != 0)
 		return errno;
+	code = ws_cage_enter(&spec->cage);
+	if (code != 0)
+		return code;
+	close_others();
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(spec->file, spec->argv, spec->envp);
@@ -83,8 +86,14 @@ static int become(const struct process_spec *spec)
 static int check_cwd(const char *cwd, struct ws_err *err)
 {
 	struct stat st;
+	struct ws_pin pin;
 	if (cwd == NULL)
 		return 0;
+	if (ws_pin(&pin, cwd, WS_LOOK) != 0 && errno == WS_EDENIED) {
+		ws_err_errno(err, cwd, errno);
+		return -1;
+	}
+	ws_unpin(&pin);
 	if (stat(cwd, &st) != 0 && errno == ENOENT)
 		ws_err_set(err, "not_found", "cwd does not exist: %s", cwd);
 	else if (stat(cwd, &st) != 0)

@@ -9,12 +9,14 @@
 #include "codec.h"
 #include "grpc.h"
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <string.h>
 #include <ws/args.h>
 #include <ws/native.h>
 #include <ws/op.h>
+#include <ws/permit.h>
 
 #define SERVER "ws.provider.Server"
 #define CALL "ws.provider.Call"
@@ -240,6 +242,12 @@ static int l_listen(lua_State *L)
 	luaL_checktype(L, 2, LUA_TFUNCTION);
 	struct identity_box *box = lua_isnoneornil(L, 3) ? NULL : luaL_checkudata(L, 3, IDENTITY);
 	luaL_argcheck(L, box == NULL || box->identity != NULL, 3, "an identity serves one server");
+	struct ws_pin pin;
+	if (ws_pin(&pin, path, WS_CHANGE | WS_NEW | WS_LINK) != 0) {
+		ws_err_errno(&err, path, errno);
+		return ws_fail(L, &err);
+	}
+	ws_unpin(&pin);
 	struct server *server = lua_newuserdatauv(L, sizeof *server, 0);
 	*server = (struct server){.event = LUA_NOREF};
 	luaL_setmetatable(L, SERVER);
@@ -320,7 +328,7 @@ static int l_pid(lua_State *L)
 
 int luaopen_ws_provider(lua_State *L)
 {
-	static const struct ws_native natives[] = {{"identity", l_identity, WS_PURE}, {"listen", l_listen, WS_READ},
+	static const struct ws_native natives[] = {{"identity", l_identity, WS_PURE}, {"listen", l_listen, WS_WRITE},
 		{"reply", l_reply, WS_PURE}, {"close", l_close, WS_PURE}, {"encode", provider_encode, WS_PURE},
 		{"decode", provider_decode, WS_PURE}, {"pack", provider_pack, WS_PURE},
 		{"unpack", provider_unpack, WS_PURE}, {"pid", l_pid, WS_READ}, {NULL, NULL, 0}};

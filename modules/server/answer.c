@@ -1,6 +1,8 @@
 /* answer.c - what a handler does with its request: read the body, answer, write piece by piece. */
 #include "server.h"
 
+#include <ws/permit.h>
+
 #include <arpa/inet.h>
 #include <ctype.h>
 #include <errno.h>
@@ -300,7 +302,7 @@ static int open_file(lua_State *L, bool tls, struct MHD_Response **response, str
 	const char *path = luaL_checkstring(L, 4);
 	lua_Integer offset = luaL_optinteger(L, 5, 0), length = luaL_optinteger(L, 6, -1);
 	struct stat st;
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	int fd = ws_open(path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0 || fstat(fd, &st) != 0) {
 		ws_err_errno(err, path, errno);
 	} else if (!S_ISREG(st.st_mode)) {

@@ -119,6 +119,7 @@ static void on_watch(uv_timer_t *timer)
 static void free_server(struct server *s)
 {
 	free(s->unix_path);
+	ws_unpin(&s->socket);
 	free(s);
 }
 
@@ -353,6 +354,10 @@ static int bind_tcp(const struct listen_opts *o, struct ws_err *err)
 		ws_err_set(err, "invalid", "%s is not an IP address to listen on", o->host);
 		return -1;
 	}
+	if (ws_permit_listen((struct sockaddr *)&address) != 0) {
+		ws_err_errno(err, o->host, errno);
+		return -1;
+	}
 	socklen_t len = address.ss_family == AF_INET ? sizeof(struct sockaddr_in) : sizeof(struct sockaddr_in6);
 	int fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int one = 1;
@@ -466,6 +471,8 @@ static int l_listen(lua_State *L)
 	struct ws_err err = {.op = "server.listen"};
 	struct listen_opts o;
 	parse_opts(L, 1, &o);
+	if (o.unix_path != NULL)
+		ws_need(L, WS_WRITE, "server.listen");
 	if (WS_LAZY_LOAD(&mhd, MHD_FUNCTIONS, "libmicrohttpd.so.12", &err) != 0)
 		return ws_fail(L, &err);
 	struct server **box = lua_newuserdatauv(L, sizeof *box, 0);
@@ -475,6 +482,13 @@ static int l_listen(lua_State *L)
 	if (s == NULL)
 		return luaL_error(L, "out of memory");
 	*box = s; /* from here on the userdata frees it */
+	s->socket.fd = -1;
+	if (o.unix_path != NULL && ws_pin(&s->socket, o.unix_path, WS_CHANGE | WS_NEW | WS_LINK) != 0) {
+		ws_err_errno(&err, o.unix_path, errno);
+		return ws_fail(L, &err);
+	}
+	if (o.unix_path != NULL)
+		o.unix_path = s->socket.path;
 	s->listen_fd = o.unix_path != NULL ? bind_unix(&o, &err) : bind_tcp(&o, &err);
 	if (s->listen_fd < 0)
 		return ws_fail(L, &err);

@@ -15,6 +15,7 @@
 #include <ws/lazy.h>
 #include <ws/native.h>
 #include <ws/op.h>
+#include <ws/permit.h>
 
 #include <microhttpd.h>
 #include <stdbool.h>
@@ -98,7 +99,8 @@ struct server {
 	struct request *events, *events_last; /* what accept() returns next */
 	struct accept_op *accepting;
 	struct close_op *closing;
-	char *unix_path; /* owned; removed at the end */
+	char *unix_path;      /* owned; removed at the end */
+	struct ws_pin socket; /* what unix_path is checked as */
 	int listen_fd;
 	unsigned open_handles, next_id;
 	unsigned fresh; /* connections that have not sent a request: in their TLS handshake, or silent */

@@ -2,6 +2,7 @@
 #include "sqlite.h"
 
 #include <ws/lazy.h>
+#include <ws/permit.h>
 
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -10,6 +11,7 @@
 
 #define SQLITE_FUNCTIONS(F) \
 	F(sqlite3_open_v2) \
+	F(sqlite3_limit) \
 	F(sqlite3_close) \
 	F(sqlite3_exec) \
 	F(sqlite3_prepare_v2) \
@@ -470,6 +472,7 @@ struct sqlite_database *sqlite_database_open(const char *path, bool read_only, s
 	db->done_end = &db->done;
 	int flags =
 		SQLITE_OPEN_NOMUTEX | (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE);
+	flags |= ws_permit_watching() ? SQLITE_OPEN_NOFOLLOW : 0; /* the path is a real one then */
 	int rc = api.sqlite3_open_v2(path, &db->handle, flags, NULL) == SQLITE_OK ? 0 : -1;
 	if (rc != 0 && db->handle != NULL)
 		explain(db, err);
@@ -477,6 +480,7 @@ struct sqlite_database *sqlite_database_open(const char *path, bool read_only, s
 		ws_err_set(err, "exhausted", "out of memory");
 	if (rc == 0) {
 		api.sqlite3_busy_timeout(db->handle, BUSY_MS);
+		api.sqlite3_limit(db->handle, SQLITE_LIMIT_ATTACHED, 0); /* SQL names no other file */
 		rc = set_modes(db, read_only, err);
 	}
 	if (rc != 0) {

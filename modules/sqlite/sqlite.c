@@ -3,7 +3,9 @@
 
 #include <ws/args.h>
 #include <ws/native.h>
+#include <ws/permit.h>
 
+#include <errno.h>
 #include <lauxlib.h>
 #include <stdlib.h>
 #include <string.h>
@@ -314,11 +316,17 @@ static int l_open(lua_State *L)
 		return ws_fail(L, &err);
 	struct open_op *o = ws_op_new(L, &open_type, sizeof *o);
 	o->read_only = read_only;
-	o->path = strdup(path);
+	o->path = ws_permit_watching() ? ws_real_path(path) : strdup(path);
 	if (o->path == NULL) {
 		ws_err_set(&o->op.err, "exhausted", "out of memory");
 		return ws_op_fail(L, &o->op);
 	}
+	struct ws_pin pin;
+	if (ws_pin(&pin, o->path, WS_LOOK | WS_NEW | WS_DATABASE | (read_only ? 0 : WS_CHANGE)) != 0) {
+		ws_err_errno(&o->op.err, path, errno);
+		return ws_op_fail(L, &o->op);
+	}
+	ws_unpin(&pin);
 	return ws_op_work(L, &o->op, open_work);
 }
 

@@ -35,7 +35,9 @@ function M.find()
   local old
   for _, name in ipairs { "terraform", "tofu" } do
     local path = process.which(name)
-    local version = path and read_version(path)
+    local version, refused
+    if path then version, refused = read_version(path) end
+    if refused and refused.kind == "denied" then return nil, refused end
     if version and is_new_enough(version) then
       found = { name = name, path = path, version = version }
       return found

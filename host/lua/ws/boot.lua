@@ -38,6 +38,7 @@ end
 
 local function program_candidates(name)
   local root, rest = name:match("^(%w+)%.?(.*)$")
+  if not root then return nil end
   local path = rest:gsub("%.", "/")
   if root == "ws" then
     if rest == "" then return { "host/lua/ws/init.lua" } end

@@ -8,7 +8,8 @@ local M = {}
 ---@class ws.Option
 ---@field [1] string      long name without dashes
 ---@field short? string   one letter
----@field type? string    "boolean" (default), "string", "integer", "number", "duration" (seconds; 90, "10m", "1h30m")
+---@field type? string    "boolean" (default), "string", "integer", "number", "duration" (seconds; 90, "10m", "1h30m"),
+---  "list" (of texts between commas; given again it adds)
 ---@field choices? string[]
 ---@field default? any
 ---@field many? boolean   may be given more than once; the value is a list
@@ -39,6 +40,11 @@ local converters = {
   integer = function(text) return math.tointeger(tonumber(text)) end,
   number = tonumber,
   duration = M.duration,
+  list = function(text)
+    local list = {}
+    for one in text:gmatch("[^,]+") do list[#list + 1] = one end
+    return list
+  end,
 }
 
 local expected = {
@@ -112,6 +118,8 @@ function M.parse(options, words)
         if option.many then
           values[option[1]] = values[option[1]] or {}
           table.insert(values[option[1]], value)
+        elseif option.type == "list" and values[option[1]] then
+          table.move(value, 1, #value, #values[option[1]] + 1, values[option[1]])
         else
           values[option[1]] = value
         end

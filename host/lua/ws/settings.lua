@@ -26,6 +26,18 @@ local registry = {
   allowed = "host and path of a registry such as eu.gcr.io/my-project",
 }
 
+local function texts(doc)
+  return s.list { of = s.string { min = 1 }, doc = doc }
+end
+
+local permissions = {
+  { "run", texts "Programs that may be started: a name on PATH or a path; with @sha256:… that file only." },
+  { "net", texts "Hosts that may be reached: name, name:port, *.name, address, range (CIDR), [ipv6]:port." },
+  { "read", texts "Files and folders that may be read; relative ones count from the project's root." },
+  { "write", texts "Files and folders that may be changed." },
+  { "env", texts "Variables that may be seen; NAME_* means all that begin so." },
+}
+
 --- What wsrun.yaml may say: sections, and in each the settings.
 ---@type ws.schema.Type
 M.schema = s.record { fields = {
@@ -37,6 +49,9 @@ M.schema = s.record { fields = {
     { "builder", s.enum { one_of = { "auto", "docker", "buildah", "podman", "none" }, default = "auto",
       doc = "What builds images; auto takes the first of docker, buildah and podman that works, else none." } },
   } } },
+  { "permissions", s.record { doc = "What scripts may do; without this section, what the user may. See docs/security.md.",
+    fields = table.move({ { "deny", s.record { fields = permissions, doc = "What they may not, whatever is allowed." } } },
+      1, 1, #permissions + 1, table.move(permissions, 1, #permissions, 1, {})) } },
 } }
 
 --- The type of a setting. Raises for one that does not exist: scripts name them literally.
@@ -131,7 +146,7 @@ end
 function M.all()
   local rows = {}
   for _, section in ipairs(M.schema.fields) do
-    for _, field in ipairs(section[2].fields) do
+    for _, field in ipairs(section[1] ~= "permissions" and section[2].fields or {}) do -- those are no single values
       local value, origin = M.get(section[1], field[1])
       if value == nil then
         if origin.kind ~= "not_found" then return nil, origin end

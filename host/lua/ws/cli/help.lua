@@ -35,11 +35,26 @@ local function overview()
     end
     lines[#lines + 1] = ("  %-10s %s"):format(command[1], command[2])
   end
-  lines[#lines + 1] = "\nwsrun help COMMAND, wsrun SCRIPT -h and wsrun help exit-codes say more."
+  lines[#lines + 1] = "\nwsrun help COMMAND, wsrun SCRIPT -h, wsrun help permissions and exit-codes say more."
   return table.concat(lines, "\n")
 end
 
+local permissions = [[
+Permissions of a script: `permissions` in wsrun.yaml, and --allow-LIST=A,B and --deny-LIST=A,B.
+
+Without either, a script may do what you may. With a section, or one --allow option, only what is listed; with --deny
+options alone, everything else. A denial wins. `*` stands for everything.
+
+  run    programs: a name on PATH or an absolute path, either with @sha256:DIGEST to pin the file
+  net    hosts: name, name:port, *.name, address, range (10.0.0.0/8), [ipv6]:port; unix: sockets of children
+  read   files and folders; relative ones count from the project's root, ~ is your home
+  write  likewise
+  env    variables; NAME_* for all that begin so
+
+wsrun SCRIPT --audit says at the end what a run has used, as a section to paste. docs/security.md has the promises.]]
+
 local pages = {
+  permissions = function() return permissions end,
   ["exit-codes"] = function() return exit_codes end,
   run = function()
     return "Usage: wsrun run WORKFLOW [arguments] [options]\n       wsrun path/to/script.lua [arguments] [options]\n\n"

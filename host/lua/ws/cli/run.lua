@@ -164,7 +164,8 @@ local function quiet(screen)
 end
 
 --- wsrun's own options that a resumed run has again.
-local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push" }
+local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push", "allow-run", "allow-net", "allow-read", "allow-write",
+  "allow-env", "deny-run", "deny-net", "deny-read", "deny-write", "deny-env" }
 
 --- What it takes to run the same again: the script as the project knows it, and the options that are kept.
 ---@param path string
@@ -211,9 +212,9 @@ local function open_journal(run, about, resumed)
 end
 
 --- Makes the run: its folder, its journal, and of a resumed one what it takes over.
-local function make_run(path, workflow, words, globals, args)
-  local resumed = globals.resumed
-  local id, problem = resumed and resumed.id, nil
+local function make_run(path, workflow, words, globals, args, id)
+  local resumed, problem = globals.resumed, nil
+  id = id or resumed and resumed.id
   if not id then id, problem = M.new_id "runs" end
   if not id then return nil, problem end
   local dir = project.state_dir() .. "/runs/" .. id
@@ -259,10 +260,11 @@ end
 ---@param workflow ws.Workflow
 ---@param words string[]
 ---@param globals table
+---@param id? string  that it was given already
 ---@param place? { prefix: string, limit: table, on_run: fun(run: ws.Run) }
 ---@return integer? code
 ---@return ws.Error? err
-local function run_once(path, workflow, words, globals, place)
+local function run_once(path, workflow, words, globals, id, place)
   if globals.junit then
     local ready, problem = require "ws.junit".prepare(globals.junit)
     if not ready then return nil, problem end
@@ -273,7 +275,7 @@ local function run_once(path, workflow, words, globals, place)
     local holds, moved = globals.saved:check()
     if not holds then return nil, moved end
   end
-  local run, problem = make_run(path, workflow, words, globals, args)
+  local run, problem = make_run(path, workflow, words, globals, args, id)
   if not run then return nil, problem end
   local _ <close> = run.journal
   if place then
@@ -300,7 +302,7 @@ local function run_once(path, workflow, words, globals, place)
     command = ok and M.again(path, words, globals) or "wsrun resume " .. run.id })
 end
 
-local function run_workflow(path, workflow, words, globals)
+local function run_workflow(path, workflow, words, globals, id)
   if globals.help then
     print(workflow:help("wsrun " .. path))
     return 0
@@ -311,9 +313,9 @@ local function run_workflow(path, workflow, words, globals)
     chosen, err = many.select(workflow, words, globals)
     if err then return nil, err end
   end
-  if not chosen then return run_once(path, workflow, words, globals) end
+  if not chosen then return run_once(path, workflow, words, globals, id) end
   return many.run(chosen, globals, function(own_words, own_globals, place)
-    return run_once(path, workflow, own_words, own_globals, place)
+    return run_once(path, workflow, own_words, own_globals, nil, place)
   end)
 end
 
@@ -417,14 +419,7 @@ function M.finish(run, ok, failure, context)
   return code
 end
 
---- Runs a script: a workflow is run with steps and journal, any other script simply runs.
----@async
----@param path string
----@param words string[]
----@param globals table
----@return integer? code
----@return ws.Error? err
-function M.script(path, words, globals)
+local function run_script(path, words, globals)
   local folder = path:match("^(.*)/[^/]*$") or "."
   engine.script_folders[#engine.script_folders + 1] = folder
   engine.script_folders[#engine.script_folders + 1] = project.path("workflows")
@@ -434,6 +429,11 @@ function M.script(path, words, globals)
     local ready, problem = M.prepare_sandbox()
     if not ready then return nil, problem end
   end
+  local permitted, id = require "ws.permissions".begin(globals, path, function()
+    if globals.resumed then return globals.resumed.id end
+    return M.new_id "runs"
+  end)
+  if permitted == nil then return nil, id end
   _G.arg = table.move(words, 1, #words, 1, { [0] = path })
   local guard, problem
   if globals.plan and not globals.help then
@@ -458,10 +458,26 @@ function M.script(path, words, globals)
   if workflow == nil then return 0 end
   if declared then
     if guard then return require "ws.cli.plan".workflow(path, workflow, words, globals, guard) end
-    return (globals.explain and explain_workflow or run_workflow)(path, workflow, words, globals)
+    return (globals.explain and explain_workflow or run_workflow)(path, workflow, words, globals, id)
   end
   return invalid(("%s returned a %s; a script returns nothing, or what ws.workflow{...} gives"):format(path,
     type(workflow)))
+end
+
+--- Runs a script: a workflow is run with steps and journal, any other script simply runs.
+---@async
+---@param path string
+---@param words string[]
+---@param globals table
+---@return integer? code
+---@return ws.Error? err
+function M.script(path, words, globals)
+  local code, err = run_script(path, words, globals)
+  if globals.audit and not globals.help and engine.native.decisions() then
+    local out = globals.json and io.stderr or io.stdout
+    out:write(require "ws.secret".redact(require "ws.permissions.policy".used()))
+  end
+  return code, err
 end
 
 --- `wsrun run WORKFLOW ARGS`
