@@ -59,7 +59,7 @@ static bool parse_number(const char *text, int max, int *out)
 	size_t len = strlen(text);
 	if (len == 0 || len > 5 || strspn(text, "0123456789") != len)
 		return false;
-	*out = atoi(text);
+	*out = (int)strtol(text, NULL, 10);
 	return *out <= max;
 }
 

@@ -208,7 +208,13 @@ static int l_chmod(lua_State *L)
 static int l_touch(lua_State *L)
 {
 	const char *path = fs_check_path(L, 1);
-	return done(L, utimensat(AT_FDCWD, path, NULL, 0), "fs.touch", path);
+	struct ws_pin pin;
+	int rc = ws_pin(&pin, path, WS_CHANGE);
+	if (rc == 0) {
+		rc = utimensat(AT_FDCWD, pin.path, NULL, 0);
+		ws_unpin(&pin);
+	}
+	return done(L, rc, "fs.touch", path);
 }
 
 static int l_symlink(lua_State *L)

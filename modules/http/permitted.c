@@ -23,7 +23,7 @@ static int take_apart(const char *url, char host[256], int *port)
 		curl.curl_url_get(parts, CURLUPART_PORT, &number, CURLU_DEFAULT_PORT) == CURLUE_OK &&
 		strlen(name) < 256) {
 		strcpy(host, name);
-		*port = atoi(number);
+		*port = (int)strtol(number, NULL, 10);
 		rc = 0;
 	}
 	curl.curl_free(name);

@@ -70,6 +70,19 @@ static bool flag(lua_State *L, int table, const char *name)
 	return set;
 }
 
+/* A descriptor comes from Lua: { { number, name, type }… }, and a type is a descriptor or a name. */
+static void check_field(lua_State *L, int field)
+{
+	bool whole = lua_istable(L, field);
+	if (whole) {
+		int type = lua_rawgeti(L, field, 3);
+		whole = (type == LUA_TTABLE || type == LUA_TSTRING) && lua_rawgeti(L, field, 2) == LUA_TSTRING;
+		lua_settop(L, field);
+	}
+	if (!whole)
+		luaL_error(L, "a message's descriptor is not one");
+}
+
 static void encode_message(lua_State *L, struct ws_buf *b, int descriptor, int value, int depth)
 {
 	luaL_checkstack(L, 12, "message");
@@ -80,6 +93,7 @@ static void encode_message(lua_State *L, struct ws_buf *b, int descriptor, int v
 	for (lua_Integer i = 1; i <= n; i++) {
 		lua_rawgeti(L, descriptor, i); /* field */
 		int field = lua_gettop(L);
+		check_field(L, field);
 		lua_rawgeti(L, field, 1); /* number */
 		uint32_t number = (uint32_t)lua_tointeger(L, -1);
 		lua_rawgeti(L, field, 3); /* type */
@@ -108,6 +122,7 @@ static void encode_message(lua_State *L, struct ws_buf *b, int descriptor, int v
 int provider_encode(lua_State *L)
 {
 	luaL_checktype(L, 1, LUA_TTABLE);
+	luaL_checktype(L, 2, LUA_TTABLE);
 	lua_settop(L, 2);
 	struct ws_buf *b = provider_push_scratch(L);
 	encode_message(L, b, 1, 2, 0);
@@ -120,6 +135,7 @@ static bool find_field(lua_State *L, int descriptor, uint32_t number)
 	lua_Integer n = luaL_len(L, descriptor);
 	for (lua_Integer i = 1; i <= n; i++) {
 		lua_rawgeti(L, descriptor, i);
+		check_field(L, lua_gettop(L));
 		lua_rawgeti(L, -1, 1);
 		bool found = lua_tointeger(L, -1) == (lua_Integer)number;
 		lua_pop(L, 1);

@@ -60,13 +60,14 @@ function M.world(t)
   return w
 end
 
---- What lies in a folder: names, links and contents.
-local function snapshot(dir)
+--- What lies in a folder: names, links, contents, modes and times.
+function M.snapshot(dir)
   local lines = {}
   for path, entry in fs.walk(dir) do
-    lines[#lines + 1] = ("%s %s %s %o"):format(path, entry.type,
+    local stat = assert(fs.stat(path, { follow = false }))
+    lines[#lines + 1] = ("%s %s %s %o %.9f"):format(path, entry.type,
       entry.type == "file" and assert(fs.read(path)) or entry.type == "link" and assert(fs.readlink(path)) or "",
-      entry.type == "link" and 0 or assert(fs.stat(path)).mode)
+      stat.mode, stat.mtime)
   end
   return table.concat(lines, "\n")
 end
@@ -93,13 +94,13 @@ end
 function M.try(t, case, opts)
   local w = M.world(t)
   if case.prepare then case.prepare(w, t) end
-  local before = snapshot(w.outside)
+  local before = M.snapshot(w.outside)
   local guarded = { fs.read(w.project .. "/wsrun.yaml"), fs.read(w.project .. "/secret.txt"),
     fs.read(w.project .. "/bin/tool") }
   local r = M.run(w, case.policy, ("run('ATTACK', function()\n%s\nend)\n"):format(case.attack), opts)
   local said = r.stdout .. r.stderr
   t:ok(not said:find(SECRET, 1, true), case.name .. ": the secret was read: " .. said)
-  t:ok(snapshot(w.outside) == before, case.name .. ": something outside has changed\n" .. said)
+  t:ok(M.snapshot(w.outside) == before, case.name .. ": something outside has changed\n" .. said)
   t:eq({ fs.read(w.project .. "/wsrun.yaml"), fs.read(w.project .. "/secret.txt"), fs.read(w.project .. "/bin/tool") },
     guarded, case.name .. "\n" .. said)
   local refused = case.refused or "denied"

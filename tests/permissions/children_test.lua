@@ -134,7 +134,7 @@ local cases = {
       end
       return nil, "all denied"]],
     control = "return process.run({ 'sh', '-c', 'echo $X' }, { env = { X = 'y' } }).stdout == 'y\\n'" },
-  { name = "loaders of our own environment are not passed on", policy = { SH }, 
+  { name = "loaders of our own environment are not passed on", policy = { SH },
     env = { PERL5OPT = "-x", BASH_ENV = "/x", GIT_DIR = "pw" .. "ned" },
     attack = sh "echo denied $PERL5OPT$BASH_ENV$GIT_DIR", refused = "denied%s*\n", control = hello },
   { name = "secrets of our own environment are not passed on", policy = { SH }, env = { TOKEN = "TOP-" .. "SECRET" },

@@ -176,6 +176,19 @@ local cases = {
     control = "return fs.write('other.yaml', 'x')" },
   { name = "the project's folder by a move", policy = { "--allow-read=$P", "--allow-write=$P" },
     attack = "return fs.rename(P, P .. '2')", control = "return fs.write('other.yaml', 'x')" },
+  { name = "a database outside", policy = { READ, WRITE, "--allow-read=out" },
+    attack = "return require 'ws.sqlite'.open(O .. '/new.db')",
+    control = "local db = assert(require 'ws.sqlite'.open('out/new.db')) return true" },
+  { name = "a database that is a link", policy = { READ, WRITE },
+    prepare = function(w) assert(fs.symlink(w.outside .. "/new.db", w.project .. "/out/db")) end,
+    attack = "return require 'ws.sqlite'.open('out/db')", control = "return fs.write('out/a', 'x')" },
+  { name = "SQL that names another database", policy = { READ, WRITE, "--allow-read=out" },
+    refused = "too many attached",
+    attack = [[
+      local db = assert(require "ws.sqlite".open("out/new.db"))
+      try(db:write { "ATTACH DATABASE '" .. O .. "/new.db' AS other" })
+      return db:write { "VACUUM INTO '" .. O .. "/new.db'" }]],
+    control = "return fs.write('out/a', 'x')" },
   { name = "an archive taken apart outside", policy = { READ, WRITE },
     attack = "local b = archive.tar_create { entries = { { name = 'new', data = 'x' } } } return "
       .. "archive.extract({ data = b }, O)",

@@ -48,7 +48,50 @@ print("looking", fs.read(O .. "/victim"), io.open(O .. "/victim"):read("a"), #fs
   http.get("http://127.0.0.1:1/") == nil)
 ]]
 
+--- Calls every native of every module with paths outside, in the places where natives take paths. A native that forgot
+--- to ask would read the secret or change something.
+local blind = [[
+for name in pairs(require "ws.engine".openers) do pcall(require, name) end
+local secret, victim, new = O .. "/secret", O .. "/victim", O .. "/new"
+local skipped = { ["ws.signal.native.raise"] = true, ["ws.engine.native.forbid"] = true,
+  ["ws.task.native.sleep"] = true, ["ws.secret.native.write_stdout"] = true }
+local calls = {
+  { secret }, { victim }, { victim, {} }, { victim, "x", {} }, { victim, "x", { how = "append" } }, { victim, 511 },
+  { secret, "out/copy", {} }, { victim, "out/moved" }, { "out/mine", victim }, { "out/mine", new }, { secret, new },
+  { { file = secret }, "out", 1 << 20 }, { { file = secret } }, { { file = "out/mine" }, O, 1 << 20 },
+  { { { name = "a", file = secret } }, { file = "out/a.tar", gzip = false } }, { {}, { file = new, gzip = false } },
+  { { dir = O } }, { new, {} }, { { "cat", secret }, {}, {} }, { { unix = new } }, { new, print }, { "sha256", secret },
+  { { url = "http://127.0.0.1:1/", body_file = secret, source = "file" } },
+  { { url = "http://127.0.0.1:1/", ca = secret } },
+}
+local count = 0
+for name in pairs(require "ws.engine".native.effects()) do
+  local module, member = name:match("^(.*)%.([^.]+)$")
+  local fn = (package.loaded[module] or _G[module] or {})[member]
+  if fn and not skipped[name] then
+    for _, arguments in ipairs(calls) do
+      local results = table.pack(pcall(task.timeout, 5, fn, table.unpack(arguments)))
+      count = count + 1
+      for i = 1, results.n do io.stdout:write(describe(results[i]), "\n") end
+    end
+  end
+end
+for _, file in ipairs(fs.list("out")) do io.stdout:write(file, fs.read("out/" .. file) or "", "\n") end
+print("called", count)
+]]
+
 return function(test)
+  test("no native reads or changes what is outside", function(t)
+    local w = cage.world(t)
+    local before = cage.snapshot(w.outside)
+    local r = cage.run(w, { "--allow-read=out", "--allow-write=out" }, blind)
+    local count = r.stdout:match("called\t(%d+)")
+    t:ok(count and tonumber(count) > 1000,
+      ("ended early (%s %s): %s%s"):format(r.code, r.signal, r.stdout:sub(-300), r.stderr))
+    t:ok(not (r.stdout .. r.stderr):find("TOP-" .. "SECRET", 1, true), "the secret was read")
+    t:ok(cage.snapshot(w.outside) == before, "something outside has changed")
+  end)
+
   test("every native that writes or executes is refused", function(t)
     local w = cage.world(t)
     local before = fs.list(w.outside)

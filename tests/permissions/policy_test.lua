@@ -170,6 +170,29 @@ return function(test)
     t:eq(#fs.glob(w.project .. "/.wsrun/runs/*"), 1)
   end)
 
+  test("a resumed run has the permissions that it began with", function(t)
+    local w = cage.world(t)
+    local script = [[
+      local ws = require "ws"
+      local args = {}
+      for i = 1, 5 do args[i] = { "a" .. i, doc = "what the harness gives" } end
+      return ws.workflow { summary = "test", args = args, run = function(w)
+        w:step("first", function() assert(fs.write("out/x", "x")) end)
+        w:step("second", function() assert(fs.read("secret.txt")) w:summary("got it") end)
+      end }]]
+    t:eq(cage.run(w, { "--allow-write=out", "--plain" }, script).code, 1)
+    local function resume(...)
+      return t:ok(process.run({ os.getenv("WSRUN") or fs.readlink("/proc/self/exe"), "resume", "--plain", ... },
+        { cwd = w.project, env = { WSRUN_STATE_DIR = w.project .. "/.wsrun" } }))
+    end
+    local r = resume()
+    t:eq(r.code, 1)
+    t:has(r.stderr, "secret.txt may not be read")
+    r = resume("--allow-read=secret.txt")
+    t:eq(r.code, 0, r.stderr)
+    t:has(r.stderr, "got it")
+  end)
+
   local function traced(t, inject, flags, script)
     if not process.which("strace") then t:skip("strace is not installed") end
     local w = cage.world(t)

@@ -49,9 +49,9 @@ M.schema = s.record { fields = {
     { "builder", s.enum { one_of = { "auto", "docker", "buildah", "podman", "none" }, default = "auto",
       doc = "What builds images; auto takes the first of docker, buildah and podman that works, else none." } },
   } } },
-  { "permissions", s.record { doc = "What scripts may do; without this section, what the user may. See docs/security.md.",
-    fields = table.move({ { "deny", s.record { fields = permissions, doc = "What they may not, whatever is allowed." } } },
-      1, 1, #permissions + 1, table.move(permissions, 1, #permissions, 1, {})) } },
+  { "permissions", s.record { doc = "What scripts may do; without it, what the user may. See docs/security.md.",
+    fields = { permissions[1], permissions[2], permissions[3], permissions[4], permissions[5],
+      { "deny", s.record { fields = permissions, doc = "What they may not, whatever is allowed." } } } } },
 } }
 
 --- The type of a setting. Raises for one that does not exist: scripts name them literally.

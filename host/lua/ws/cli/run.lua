@@ -164,8 +164,8 @@ local function quiet(screen)
 end
 
 --- wsrun's own options that a resumed run has again.
-local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push", "allow-run", "allow-net", "allow-read", "allow-write",
-  "allow-env", "deny-run", "deny-net", "deny-read", "deny-write", "deny-env" }
+local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push", "allow-run", "allow-net", "allow-read",
+  "allow-write", "allow-env", "deny-run", "deny-net", "deny-read", "deny-write", "deny-env" }
 
 --- What it takes to run the same again: the script as the project knows it, and the options that are kept.
 ---@param path string
