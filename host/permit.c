@@ -186,8 +186,9 @@ int ws_permit_run(const char *asked, const char *file, char *real)
 		return 0;
 	const struct permit_rules *rules = &ws_permit->lists[LIST_RUN];
 	const struct permit_rule *yes = NULL;
-	char *by_name = strchr(asked, '/') == NULL ? search(asked, ws_permit->path) : NULL;
-	const char *value = by_name != NULL && strcmp(by_name, real) == 0 ? asked : file; /* as a rule would name it */
+	char *by_name = search(base_name(asked), ws_permit->path);
+	/* As a rule would name it. */
+	const char *value = by_name != NULL && strcmp(by_name, real) == 0 ? base_name(asked) : file;
 	free(by_name);
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct permit_rule *r = &rules->items[i];
@@ -275,12 +276,13 @@ static int l_getenv(lua_State *L)
 {
 	size_t len;
 	const char *name = luaL_checklstring(L, 1, &len);
-	if (ws_permit_env(name, len) != 0) {
+	const char *value = getenv(name);
+	if (value != NULL && ws_permit_env(name, len) != 0) {
 		struct ws_err err = {.op = "os.getenv"};
 		permit_explain(&err);
 		return ws_fail(L, &err);
 	}
-	lua_pushstring(L, getenv(name));
+	lua_pushstring(L, value);
 	return 1;
 }
 

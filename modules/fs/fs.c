@@ -154,7 +154,7 @@ static int make_one(const char *path, mode_t mode, bool exclusive)
 /* A folder on the way: one that exists is passed through, whether or not it may be changed. */
 static int make_parent(const char *path)
 {
-	if (ws_permit_active() && ws_permit_way(path))
+	if (ws_permit_watching() && ws_permit_way(path))
 		return 0;
 	return make_one(path, 0777, false);
 }

@@ -81,12 +81,12 @@ local function match(root, at, parts, i, found)
   local here = at == "" and (root or ".") or (root and at:sub(1, 1) ~= "/" and fs.join(root, at) or at)
   local last = i == #parts
   if part == "**" then
-    match(root, at, parts, i + 1, found)
     local entries, err = native.list(here, { types = true })
     if not entries then
       if not is_missing(err) then error(err, 0) end
       return
     end
+    match(root, at, parts, i + 1, found)
     for _, entry in ipairs(entries) do
       if entry.name:sub(1, 1) ~= "." then
         local child = at == "" and entry.name or fs.join(at, entry.name)
@@ -100,7 +100,8 @@ local function match(root, at, parts, i, found)
   if not pattern then
     local child = at == "" and part or fs.join(at, part)
     local full = root and child:sub(1, 1) ~= "/" and fs.join(root, child) or child
-    if native.stat(full, { follow = not last }) then match(root, child, parts, i + 1, found) end
+    -- A folder on the way is passed through: whether it is there shows in what follows, and it need not be readable.
+    if not last or native.stat(full, { follow = false }) then match(root, child, parts, i + 1, found) end
     return
   end
   local names, err = native.list(here)

@@ -56,7 +56,7 @@ local cases = {
     control = "return not fs.readlink('pub/a.txt') and fs.read('pub/a.txt')" },
   { name = "glob passes over what may not be listed", policy = { READ },
     attack = "return nil, 'denied ' .. #fs.glob('../outside/*') .. #fs.glob(O .. '/**')", refused = "denied 00",
-    control = "return #fs.glob('pub/**/*') > 1" },
+    control = "return #fs.glob('pub/**/*') > 1 and #fs.glob(P .. '/pub/*.txt') == 1" },
   { name = "watch a folder outside", policy = { READ }, attack = "return fs.watch(O)",
     control = "local w <close> = fs.watch('pub') return tostring(w)" },
   { name = "hash a file", policy = { READ }, attack = "return crypto.sha256_file(O .. '/secret')",

@@ -73,7 +73,7 @@ return function(test)
       say(process.run { "sh" })
       say(http.get "http://example.com:81/")
       say(os.getenv "SOME")
-      print(io.open("pub/a.txt"))]])
+      print(io.open("pub/a.txt"))]], { env = { SOME = "thing" } })
     t:has(r.stdout, "denied\tfs.read\tfalse\tallow it with --allow-read=pub/a.txt, "
       .. "or in wsrun.yaml under permissions: read: [pub/a.txt]")
     t:has(r.stdout, "--allow-write=" .. w.outside .. "/x,")
