@@ -219,20 +219,6 @@ static const struct permit_rule *find_variable(enum permit_word word, const char
 	return NULL;
 }
 
-int ws_permit_env(const char *name, size_t len)
-{
-	if (ws_permit == NULL)
-		return 0;
-	char value[256];
-	snprintf(value, sizeof value, "%.*s", (int)(len < 255 ? len : 255), name);
-	const struct permit_rule *rule = find_variable(WORD_DENY, name, len);
-	if (rule != NULL)
-		return permit_decide(LIST_ENV, value, rule, false, NULL);
-	rule = find_variable(WORD_OWN, name, len);
-	rule = rule != NULL ? rule : find_variable(WORD_ALLOW, name, len);
-	return permit_decide(LIST_ENV, value, rule, rule != NULL || !ws_permit->lists[LIST_ENV].enforced, NULL);
-}
-
 /* Variables that make a program load or run something of the giver's choice. */
 static bool is_loader(const char *name, size_t len)
 {
@@ -260,6 +246,32 @@ static bool is_loader(const char *name, size_t len)
 	return false;
 }
 
+bool ws_permit_inherit(const char *name, size_t len)
+{
+	if (ws_permit == NULL)
+		return true;
+	if (find_variable(WORD_DENY, name, len) != NULL)
+		return false;
+	if (find_variable(WORD_ALLOW, name, len) != NULL)
+		return true;
+	bool listed = find_variable(WORD_OWN, name, len) != NULL || !ws_permit->lists[LIST_ENV].enforced;
+	return listed && !(ws_permit->strict && is_loader(name, len));
+}
+
+static int check_variable(const char *name, size_t len)
+{
+	if (ws_permit == NULL)
+		return 0;
+	char value[256];
+	snprintf(value, sizeof value, "%.*s", (int)(len < 255 ? len : 255), name);
+	const struct permit_rule *rule = find_variable(WORD_DENY, name, len);
+	if (rule != NULL)
+		return permit_decide(LIST_ENV, value, rule, false, NULL);
+	rule = find_variable(WORD_OWN, name, len);
+	rule = rule != NULL ? rule : find_variable(WORD_ALLOW, name, len);
+	return permit_decide(LIST_ENV, value, rule, rule != NULL || !ws_permit->lists[LIST_ENV].enforced, NULL);
+}
+
 /* A script chooses what it gives to its children, but for what makes them load code. */
 int ws_permit_give_env(const char *name, size_t len)
 {
@@ -277,7 +289,7 @@ static int l_getenv(lua_State *L)
 	size_t len;
 	const char *name = luaL_checklstring(L, 1, &len);
 	const char *value = getenv(name);
-	if (value != NULL && ws_permit_env(name, len) != 0) {
+	if (value != NULL && check_variable(name, len) != 0) {
 		struct ws_err err = {.op = "os.getenv"};
 		permit_explain(&err);
 		return ws_fail(L, &err);

@@ -427,6 +427,16 @@ static bool may_write_nowhere(void)
 	return rules->enforced;
 }
 
+/* Terraform asks by a signal, once a second, whether the sandbox's provider still lives, and gives up when it may not. */
+static bool watches_provider(const char *program)
+{
+	const struct permit_rules *rules = &ws_permit->lists[LIST_NET];
+	for (size_t i = 0; i < rules->count && is_terraform(program); i++)
+		if (rules->items[i].word == WORD_OWN) /* only --sandbox has hosts of its own */
+			return true;
+	return false;
+}
+
 /* ---- cages ------------------------------------------------------------------------------------------------------- */
 
 static void tell_unconfined(void)
@@ -458,7 +468,7 @@ int ws_cage_open(struct ws_cage *cage, const char *program)
 	if (ports)
 		attr.net = NET_BIND | NET_CONNECT;
 	if (abi >= 6)
-		attr.scope = SCOPE_ABSTRACT | SCOPE_SIGNAL;
+		attr.scope = SCOPE_ABSTRACT | (watches_provider(program) ? 0 : SCOPE_SIGNAL);
 	size_t size = abi >= 6 ? sizeof attr : abi >= 4 ? offsetof(struct ruleset_attr, scope) : sizeof attr.fs;
 	struct builder b = {.handled = attr.fs};
 	b.ruleset = (int)syscall(CREATE_RULESET, &attr, size, 0);

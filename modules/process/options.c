@@ -136,13 +136,6 @@ static const char *find_variable(char *const *envp, const char *name)
 	return NULL;
 }
 
-/* Whether the child may have one of our own variables: it is to be seen, and makes nobody load code. */
-static bool is_passed_on(const char *entry)
-{
-	size_t len = strcspn(entry, "=");
-	return ws_permit_env(entry, len) == 0 && ws_permit_give_env(entry, len) == 0;
-}
-
 static void read_env(lua_State *L, int anchors, struct process_options *o)
 {
 	struct process_spec *spec = &o->spec;
@@ -164,7 +157,8 @@ static void read_env(lua_State *L, int anchors, struct process_options *o)
 			ours++;
 		char **envp = array(L, anchors, ours + count + 1);
 		for (size_t i = 0; i < ours; i++)
-			if (!is_changed(environ[i], changes, count) && (!filtered || is_passed_on(environ[i])))
+			if (!is_changed(environ[i], changes, count) &&
+				(!filtered || ws_permit_inherit(environ[i], strcspn(environ[i], "="))))
 				envp[n++] = environ[i];
 		for (size_t i = 0; i < count; i++) {
 			if (changes[i].text != NULL)

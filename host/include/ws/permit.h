@@ -61,8 +61,9 @@ const char *ws_permit_temp(void);
  * path into `real` (PATH_MAX bytes). Returns 0, or -1 with errno. Never raises. */
 int ws_permit_run(const char *asked, const char *file, char *real);
 
-/* Whether the variable may be seen, or (`give`) given to a child. Returns 0, or -1 with errno. Never raises. */
-int ws_permit_env(const char *name, size_t len);
+/* Whether a child may have one of our own variables: it may be seen, and makes nobody load code. Never raises. */
+bool ws_permit_inherit(const char *name, size_t len);
+/* Whether a script may give this variable to a child. Returns 0, or -1 with errno. Never raises. */
 int ws_permit_give_env(const char *name, size_t len);
 /* Whether there is a policy: environments of children have to be filtered. Never raises. */
 bool ws_permit_active(void);
