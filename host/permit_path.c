@@ -206,7 +206,7 @@ static bool is_known_anyway(const char *real)
 	if (strncmp(real, "/proc", 5) == 0 && (real[5] == '\0' || (real[6] >= '0' && real[6] <= '9'))) {
 		const char *rest = real[5] == '\0' ? "" : strchr(real + 6, '/');
 		return rest != NULL && (rest[0] == '\0' || strcmp(rest, "/comm") == 0 || strcmp(rest, "/stat") == 0 ||
-			strcmp(rest, "/ns/pid") == 0);
+					       strcmp(rest, "/ns/pid") == 0);
 	}
 	const struct permit_rules *rules = &ws_permit->lists[LIST_RUN];
 	for (size_t i = 0; i < rules->count; i++)
