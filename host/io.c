@@ -59,7 +59,7 @@ static int flags_of(const char *mode)
 static int open_file(lua_State *L, const char *path, const char *mode, int flags)
 {
 	if ((flags & O_ACCMODE) != O_RDONLY)
-		ws_need(L, WS_WRITE, "io.open");
+		ws_need_path(L, WS_WRITE, "io.open", path);
 	luaL_Stream *s = lua_newuserdatauv(L, sizeof *s, 0);
 	s->closef = NULL;
 	luaL_setmetatable(L, LUA_FILEHANDLE);
@@ -244,8 +244,8 @@ void ws_io_install(lua_State *L)
 {
 	static const struct ws_native files[] = {{"open", l_open, WS_READ}, {"input", l_input, WS_READ},
 		{"output", l_output, WS_READ}, {"lines", l_lines, WS_READ}, {NULL, NULL, 0}};
-	static const struct ws_native system[] = {
-		{"remove", l_remove, WS_WRITE}, {"rename", l_rename, WS_WRITE}, {NULL, NULL, 0}};
+	static const struct ws_native system[] = {{"remove", l_remove, WS_WRITE | WS_AT_1},
+		{"rename", l_rename, WS_WRITE | WS_AT_1 | WS_AT_2}, {NULL, NULL, 0}};
 	const struct {
 		const char *library;
 		const struct ws_native *natives;

@@ -130,7 +130,7 @@ static int l_start(lua_State *L)
 	bool writes = lua_toboolean(L, 2);
 	lua_settop(L, 1);
 	parse(L, &o);
-	if (writes || o.sink == HTTP_TO_FILE)
+	if (writes)
 		ws_need(L, WS_WRITE, o.what);
 	if (o.sink_file != NULL)
 		ws_need_path(L, WS_WRITE, o.what, o.sink_file);
