@@ -46,9 +46,10 @@ static void check_effect(lua_State *L, const struct ws_native *native)
 			ws_need_path(L, native->effect, native->name,
 				lua_type(L, i) == LUA_TSTRING ? lua_tostring(L, i) : NULL);
 	if (where & WS_AT_DIR) {
+		int top = lua_gettop(L);
 		bool named = lua_istable(L, 1) && lua_getfield(L, 1, "dir") == LUA_TSTRING;
 		ws_need_path(L, native->effect, native->name, named ? lua_tostring(L, -1) : ws_private_folder(L));
-		lua_settop(L, 1);
+		lua_settop(L, top);
 	}
 }
 

@@ -1,4 +1,5 @@
 -- wsrun plan and apply of whole platforms; against the sandbox with the real terraform and helm.
+local crypto = require "ws.crypto"
 local fs = require "ws.fs"
 local http = require "ws.http"
 local json = require "ws.json"
@@ -60,7 +61,7 @@ return function(test)
     t:eq({ steps["applications/test-app"].changes[1].action, steps["applications/test-app"].changes[1].what },
       { "add", "helm" })
     t:eq({ steps["static-files"].changes[1].what, steps["static-files"].changes[1].action }, { "bucket", "add" })
-    t:has(steps["sql-secrets"].changes[1].name, "Secret ")
+    local namespace, name = steps["sql-secrets"].changes[1].name:match("^Secret (.-)/(.*)$")
     t:eq({ doc.totals.deferred, doc.totals.would_run, doc.totals.failed }, { 3, 0, 0 })
 
     -- Saved, it is applied: base as planned, the deferred layers as they come; also when it is killed on the way.
@@ -143,9 +144,23 @@ return function(test)
     t:eq(select(2, plan_of(t, s, 0, table.unpack(deploy))), {})
     plan_of(t, s, 1, deploy[1], deploy[2], deploy[3], "9.9.9") -- was never published
 
+    -- A layer whose outputs would change: what it would give to the others is not known.
+    local outputs = s.dir .. "/layers/base/outputs.tf"
+    local text = assert(fs.read(outputs))
+    assert(fs.write(outputs, text .. 'output "extra" {\n  value = "x"\n}\n'))
+    steps = plan(t, s, 2)
+    t:eq({ steps.base.changes[1].name, steps.base.changes[1].detail }, { "outputs of layer base", "extra" })
+    t:eq(steps.data.deferred, "its inputs come from base, whose outputs would change: extra")
+    assert(fs.write(outputs, text))
+
     -- The plan of the end.
     local _, out = s:expect(t, 2, { "plan", "--sandbox", "workflows/destroy_platform.lua", "dev-seb",
-      "--detailed-exitcode", "-q" })
+      "--detailed-exitcode", "-q", "-v" })
+    local password = assert(crypto.base64_decode(s:in_sandbox(t, { "kubectl", "--kubeconfig", kubeconfig, "get",
+      "secret", "-n", namespace, name, "-o", "jsonpath={.data.password}" })))
+    t:ok(#password >= 20)
+    t:eq(out:find(password, 1, true), nil)
+    t:has(out, "password: (sensitive)")
     for _, part in ipairs { "- terraform  google_container_cluster.main", "- terraform  google_compute_network.main",
       "- manifest", "- bucket     gs://tf-livingpackets-sandbox/terraform/base/dev-seb.tfstate" } do
       t:has(out, part)

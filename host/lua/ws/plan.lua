@@ -36,10 +36,10 @@ local change_fields = { what = "string", action = "string", name = "string", det
   attributes = "table" }
 
 --- Makes a plan. `grant` is what native.guard() gave.
----@param spec { grant: fun(what: string): string }
+---@param spec { grant: fun(what: string): string, saved?: boolean }  saved: it will be, so what it rests on matters
 ---@return ws.Plan
 function M.new(spec)
-  return setmetatable({ grant = spec.grant, pins = {}, kept = {} }, Plan)
+  return setmetatable({ grant = spec.grant, saved = spec.saved == true, pins = {}, kept = {} }, Plan)
 end
 
 --- Whether a step's option `plan` is one: a function, true, false or "run".
@@ -157,6 +157,7 @@ end
 ---@return true? ok
 ---@return ws.Error? err
 function Plan:pin(step, fact)
+  if not self.saved then return true end
   local root = require "ws.project".root() .. "/" -- a plan may be applied from another checkout
   if fact.path and fact.path:sub(1, #root) == root then fact.path = fact.path:sub(#root + 1) end
   local value, err = require "ws.plan.pins".read(fact)

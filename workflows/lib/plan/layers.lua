@@ -26,7 +26,8 @@ end
 local function local_copy(p, name)
   local from, to = project.path("layers/" .. name), ("%s/new/%s"):format(p.w.dir, name)
   assert(fs.mkdir(to, { parents = true, mode = 448 })) -- 0700
-  for file, entry in fs.walk(from) do
+  local function enter(_, entry) return entry.name ~= ".terraform" end -- of a terraform that was run by hand
+  for file, entry in fs.walk(from, { enter = enter }) do
     local target = to .. file:sub(#from + 1)
     if entry.type == "directory" then
       assert(fs.mkdir(target, { parents = true }))
@@ -193,7 +194,10 @@ end
 ---@return ws.terraform.Result
 function M.carry_out(p, name, layer, destroy)
   local saved = p.w:saved_plan()
-  if not saved then return assert(destroy and layer:destroy() or layer:apply()) end
+  if not saved then
+    if destroy then return assert(layer:destroy()) end
+    return assert(layer:apply())
+  end
   if saved.unchanged and not saved.begun then return { unchanged = true } end
   if saved.file and not saved.begun then return assert(layer:apply { plan = saved.file }) end
   local file = ("%s/%s.tfplan"):format(p.w.dir, name)

@@ -128,7 +128,7 @@ function M.workflow(path, workflow, words, globals, guard)
   local options = setmetatable({ ["keep-going"] = true }, { __index = globals })
   local run = require "ws.run".new { id = guard.id, dir = guard.dir, title = runs.title(path, args, workflow),
     options = options }
-  run.plan = plan.new { grant = grant }
+  run.plan = plan.new { grant = grant, saved = globals.save ~= nil }
   local about = runs.about(path, words, globals)
   if globals.save then
     local pinned, problem = pin_whole(run, about, workflow, args)
