@@ -180,11 +180,12 @@ function M.about(path, words, globals)
 end
 
 --- Gives a run the saved plan that it applies: of `wsrun apply`, or of the run that is resumed. Its files are kept with
---- the run until it comes to a good end.
+--- the run until it comes to a good end; what it says (plan.json) as long as the run, for its report.
 local function attach_plan(run, globals)
   local saved_plan, dir = require "ws.plan.saved", run.dir .. "/plan"
   if globals.saved then
     local ok, err = saved_plan.unpack(globals.saved.file, dir)
+    if ok then ok, err = require "ws.fs".copy(dir .. "/plan.json", run.dir .. "/plan.json") end
     if not ok then return nil, err end
   elseif not (globals.resumed and require "ws.fs".exists(dir)) then
     return true
