@@ -172,6 +172,25 @@ return function(test)
     t:has((p.expect(0, "help", "plan")), "--save FILE")
   end)
 
+  test("Ctrl-C ends a plan, with what its children held", function(t)
+    local p = project(t, [[
+      w:step("long", { plan = function()
+        assert(fs.write(w.dir .. "/x.tfplan", "secret"))
+        process.run({ "sleep", "60" })
+      end }, function() end)
+    ]])
+    local child = t:ok(process.start({ WSRUN, "plan", "workflows/w.lua" }, { cwd = p.dir, env = { CI = "true" },
+      stderr = "pipe" }))
+    for line in child:lines("stderr") do
+      if line:find("long$") then
+        require "ws.task".sleep(0.2)
+        child:kill("INT")
+      end
+    end
+    t:eq(child:wait().code, 130)
+    t:eq(#assert(fs.glob(".wsrun/plans/*/*.tfplan", { dir = p.dir })), 0, "no plan of Terraform is left")
+  end)
+
   test("a script that is no workflow is refused, and cannot change anything before that", function(t)
     local p = project(t, "")
     p.write("script.lua", [[print "looking"]])

@@ -189,7 +189,7 @@ local function check_step(name, opts, fn)
       error(("w:step: %s must be a %s, not a %s"):format(key, wanted, type(option)), 3)
     end
   end
-  if not require "ws.plan".is_option(opts.plan) then
+  if opts.plan ~= nil and not require "ws.plan".is_option(opts.plan) then
     error('w:step: plan must be a function, true, false or "run"', 3)
   end
 end
