@@ -23,45 +23,38 @@ return ws.workflow {
   run = function(w, args)
     local p = platform.open(w, args.platform)
     local lock <close> = p:lock()
-    w:step("check", { plan = "run" }, function() p:check() end)
+    w:step("check", { plan = "run", always = true }, function() p:check() end)
+
+    local function layer(name, needs)
+      w:step(name, { needs = needs, plan = plan.layer(p, name), inputs = p:facts(name),
+        read = function() return p:read_outputs(name) end }, function() return p:apply(name) end)
+    end
 
     local has = {}
-    for _, layer in ipairs(inputs.layers(p.manifest)) do has[layer] = true end
+    for _, name in ipairs(inputs.layers(p.manifest)) do has[name] = true end
     local apps = not args["skip-apps"]
 
     w:together {
-      function() w:step("base", { plan = plan.layer(p, "base") }, function() return p:apply("base") end) end,
+      function() layer "base" end,
+      function() if has.bastion then layer("bastion", { "base" }) end end,
       function()
-        if not has.bastion then return end
-        w:step("bastion", { needs = { "base" }, plan = plan.layer(p, "bastion") }, function()
-          return p:apply("bastion")
-        end)
-      end,
-      function()
-        w:step("kubernetes", { needs = { "base" }, plan = plan.layer(p, "kubernetes") }, function()
-          return p:apply("kubernetes")
-        end)
-        w:step("cluster", { plan = plan.cluster(p) }, function() cluster.prepare(p) end)
+        layer("kubernetes", { "base" })
+        w:step("cluster", { plan = plan.cluster(p), always = true }, function() cluster.prepare(p) end)
         w:step("dependencies", { plan = true }, function() dependencies.install(p) end)
       end,
       function()
         w:step("sql-number", { plan = plan.sql_number(p) }, function() sql.draw_number(p) end)
-        w:step("data", { needs = { "base" }, plan = plan.data(p) }, function()
+        w:step("data", { needs = { "base" }, plan = plan.data(p), always = true }, function()
           return p:apply("data", sql.passwords(p), sql.current(p))
         end)
         w:step("sql-secrets", { needs = { "cluster" }, plan = plan.sql_secrets(p) }, function()
           sql.store_secrets(p)
         end)
       end,
-      function()
-        if not has.monitoring then return end
-        w:step("monitoring", { needs = { "kubernetes", "data" }, plan = plan.layer(p, "monitoring") }, function()
-          return p:apply("monitoring")
-        end)
-      end,
+      function() if has.monitoring then layer("monitoring", { "kubernetes", "data" }) end end,
       function()
         if not apps then return end
-        w:step("static-files", { needs = { "kubernetes" }, plan = plan.static_files(p) }, function()
+        w:step("static-files", { needs = { "kubernetes" }, plan = plan.static_files(p), always = true }, function()
           static.upload(p)
         end)
       end,

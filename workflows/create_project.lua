@@ -10,7 +10,7 @@ return ws.workflow {
   },
   run = function(w, args)
     local p = platform.open(w, args.platform)
-    w:step("check", { plan = "run" }, function() p:check() end)
+    w:step("check", { plan = "run", always = true }, function() p:check() end)
     w:step("project", { plan = plan.layer(p, "project") }, function() return p:apply("project") end)
   end,
 }

@@ -19,7 +19,7 @@ return ws.workflow {
     if not w.plan then p:confirm(args.confirm) end
     p:refuse_protected()
     local lock <close> = p:lock()
-    w:step("check", { plan = "run" }, function() p:check() end)
+    w:step("check", { plan = "run", always = true }, function() p:check() end)
 
     local has = {}
     for _, layer in ipairs(inputs.layers(p.manifest)) do has[layer] = true end

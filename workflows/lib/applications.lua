@@ -75,7 +75,7 @@ function M.deploy(p)
         for _, path in ipairs(app.paths) do assert(p.w.plan:pin(step, { kind = "files", path = path })) end
         return objects.compare_all(p.api, objects_of(p, app))
       end
-      p.w:step(app.name, { plan = changes }, function()
+      p.w:step(app.name, { plan = changes, inputs = app }, function()
         if app.paths then deploy_paths(p, app) else deploy_chart(p, app) end
       end)
     end

@@ -90,9 +90,10 @@ local function describe(p, name, wanted)
   return chart .. " " .. wanted.version, options
 end
 
---- One release as a step of its own, installed or upgraded, or planned. `about` gives its title and its options.
-local function step(p, name, about)
-  p.w:step(name, { plan = function(current) return releases.plan(p, current, about()) end }, function()
+--- One release as a step of its own, installed or upgraded, or planned. `wanted` is what the manifest says of it;
+--- `about` gives its title and its options.
+local function step(p, name, wanted, about)
+  p.w:step(name, { inputs = wanted, plan = function(current) return releases.plan(p, current, about()) end }, function()
     release(p, about())
   end)
 end
@@ -140,12 +141,12 @@ function M.install(p)
   table.sort(names)
   local functions = {}
   for i, name in ipairs(names) do
-    functions[i] = function() step(p, name, function() return describe(p, name, wanted[name]) end) end
+    functions[i] = function() step(p, name, wanted[name], function() return describe(p, name, wanted[name]) end) end
   end
   p.w:together(functions)
   local values = M.platform_values(p.manifest)
   if not values then return end
-  step(p, "platform", function()
+  step(p, "platform", values, function()
     return "charts/platform", { release = "platform", chart = project.path("charts/platform"), namespace = "platform",
       values = values }
   end)

@@ -35,7 +35,7 @@ end
 ---@return table lock
 function Platform:lock()
   local m = self.manifest
-  return self.w:step("lock", { plan = false }, function()
+  return self.w:step("lock", { plan = false, always = true }, function()
     return require "ws.lock".acquire {
       bucket = m["remote-bucket"], name = m.name, run = self.w.id,
       wait = self.w.options["wait-lock"] or 0,
@@ -95,6 +95,19 @@ function Platform:layer(name, vars)
       if event.total then self.w:progress(event.text, event.done, event.total) else self.w:progress(event.text) end
     end,
   })
+end
+
+--- What a layer is made from: its variables and its files. A resumed run applies it again when either has changed.
+---@async
+---@param name string
+---@return table
+function Platform:facts(name)
+  local files = {}
+  for i, file in ipairs(assert(fs.glob(project.path("layers/" .. name) .. "/*.tf"))) do
+    files[i] = fs.basename(file) .. " " .. assert(require "ws.crypto".sha256_file(file))
+  end
+  table.sort(files)
+  return { inputs[name](self.manifest), files }
 end
 
 local function count(result)
