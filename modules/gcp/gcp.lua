@@ -2,6 +2,7 @@
 local credentials = require "ws.gcp.credentials"
 local endpoints = require "ws.gcp.endpoints"
 local errors = require "ws.error"
+local guard = require "ws.guard"
 local http = require "ws.http"
 local json = require "ws.json"
 local operations = require "ws.gcp.operations"
@@ -162,7 +163,12 @@ function M.request(opts)
   for name, value in pairs(opts.headers or {}) do headers[name:lower()] = value end
   local may_repeat = retry.is_idempotent(method, opts.idempotent)
   local invocation = crypto.uuid()
+  local reads = method == "GET" or method == "HEAD"
   return retry.run(function(n)
+    if not reads then
+      local allowed, problem = guard.check()
+      if not allowed then return true, nil, problem end
+    end
     headers["x-goog-api-client"] = ("wsrun/%s gccl-invocation-id/%s gccl-attempt-count/%d"):format(
       require "ws.engine".native.version, invocation, n)
     local answer, err = send(opts, url, method, headers, body)

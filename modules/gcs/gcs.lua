@@ -25,22 +25,23 @@ local function check(opts, known, what)
 end
 
 local put_options = { api = true, content_type = true, cache_control = true, metadata = true, if_generation = true,
-  if_metageneration = true, on_progress = true }
+  if_metageneration = true, on_progress = true, attempts = true }
 local read_options = { api = true, file = true, generation = true, if_generation = true, if_metageneration = true }
-local delete_options = { api = true, generation = true, if_generation = true, if_metageneration = true }
+local delete_options = { api = true, generation = true, if_generation = true, if_metageneration = true,
+  attempts = true }
 
 --- What is known of an object.
 ---@async
 ---@param url string  gs://bucket/name
 ---@param opts? { generation?: string, if_generation?: string|integer, if_metageneration?: string|integer,
----  api?: string }
+---  api?: string, attempts?: integer }  attempts: tries, default 6
 ---@return ws.gcs.Object? object
 ---@return ws.Error? err  kinds: `not_found`, `denied`, ...
 function M.stat(url, opts)
   opts = check(opts, delete_options, "gcs.stat")
   local bucket, name = address.parse(url)
   local resource, answer = gcp.request { api = opts.api or "storage", path = address.path(bucket, name),
-    query = metadata.query(opts) }
+    query = metadata.query(opts), attempts = opts.attempts }
   if not resource then return nil, answer end
   return metadata.object(resource, answer)
 end
@@ -101,7 +102,8 @@ end
 ---@param data string|ws.Secret|{ file: string }
 ---@param opts? { content_type?: string, cache_control?: string, metadata?: table<string, string>,
 ---  if_generation?: string|integer, if_metageneration?: string|integer,
----  on_progress?: fun(done: integer, total: integer), api?: string }
+---  on_progress?: fun(done: integer, total: integer), api?: string, attempts?: integer }  attempts: tries of one
+---  request, default 6
 ---@return ws.gcs.Object? object
 ---@return ws.Error? err  kinds: `precondition`, `denied`, `not_found` (the bucket), `protocol` (wrong checksum), ...
 function M.put(url, data, opts)
@@ -114,14 +116,14 @@ end
 ---@async
 ---@param url string  gs://bucket/name
 ---@param opts? { generation?: string, if_generation?: string|integer, if_metageneration?: string|integer,
----  api?: string }
+---  api?: string, attempts?: integer }  attempts: tries, default 6
 ---@return true? ok
 ---@return ws.Error? err  kinds: `not_found`, `precondition`, `denied`, ...
 function M.delete(url, opts)
   opts = check(opts, delete_options, "gcs.delete")
   local bucket, name = address.parse(url)
   local ok, err = gcp.request { api = opts.api or "storage", method = "DELETE", path = address.path(bucket, name),
-    query = metadata.query(opts), idempotent = metadata.is_idempotent(opts) }
+    query = metadata.query(opts), idempotent = metadata.is_idempotent(opts), attempts = opts.attempts }
   if not ok then return nil, err end
   return true
 end

@@ -72,6 +72,7 @@ local function put_small(bucket, name, source, opts)
   return gcp.request {
     url = upload_url(bucket, query, opts.api), method = "POST", body = body, idempotent = metadata.is_idempotent(opts),
     headers = { ["content-type"] = "multipart/related; boundary=" .. boundary }, timeout = STALL,
+    attempts = opts.attempts,
   }
 end
 
@@ -91,7 +92,7 @@ local function put_resumable(bucket, name, source, opts)
   local query = metadata.query(opts, { uploadType = "resumable", name = name })
   local started, err = gcp.request {
     url = upload_url(bucket, query, opts.api), method = "POST", body = resource_of(name, source, opts), raw = true,
-    idempotent = metadata.is_idempotent(opts),
+    idempotent = metadata.is_idempotent(opts), attempts = opts.attempts,
     headers = { ["x-upload-content-type"] = opts.content_type or "application/octet-stream",
       ["x-upload-content-length"] = tostring(source.size) },
   }

@@ -2,6 +2,7 @@
 local environment = require "ws.environment"
 local errors = require "ws.error"
 local fs = require "ws.fs"
+local guard = require "ws.guard"
 local logfile = require "ws.process.logfile"
 local process = require "ws.process"
 local project = require "ws.project"
@@ -11,6 +12,9 @@ local M = {}
 
 local TIMEOUT = 300 -- seconds
 local GRACE = 30
+
+--- The commands that change a cluster.
+local changes = { install = true, upgrade = true, rollback = true, uninstall = true }
 
 --- Helm's own folders are the project's, so that runs do not depend on what a user has configured; logins to registries
 --- are the user's.
@@ -95,6 +99,10 @@ end
 ---@return string? stdout
 ---@return ws.Error? err
 function M.run(args, opts)
+  if changes[args[1]] then
+    local ok, problem = guard.check { long = true }
+    if not ok then return nil, problem end
+  end
   local argv = table.move(args, 1, #args, 2, { "helm" })
   if opts.namespace then table.move({ "--namespace", opts.namespace }, 1, 2, #argv + 1, argv) end
   local log <close> = logfile.open(opts.log)
@@ -115,7 +123,7 @@ function M.run(args, opts)
     if err.kind == "missing_tool" then err.hint = "run `make deps`, or install Helm 3 or 4" end
     return nil, err
   end
-  local guard <close> = child -- luacheck: ignore 211
+  local _ <close> = child
   if opts.started then opts.started(child) end
   local result, wait_err = child:wait()
   if not result then return nil, wait_err end

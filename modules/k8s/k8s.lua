@@ -1,6 +1,7 @@
 --- Kubernetes over its REST API: get, list, create, server-side apply, patch, delete, watch, logs.
 local discovery = require "ws.k8s.discovery"
 local errors = require "ws.error"
+local guard = require "ws.guard"
 local http = require "ws.http"
 local json = require "ws.json"
 local kubeconfig = require "ws.k8s.kubeconfig"
@@ -99,6 +100,10 @@ function Client:request(opts)
   return retry.run(function()
     local headers, problem = headers_of(self, opts)
     if not headers then return true, nil, problem end
+    if method ~= "GET" then
+      local allowed, lost = guard.check()
+      if not allowed then return true, nil, lost end
+    end
     local answer, err = http.request { method = method, url = url, headers = headers, body = body, sink = opts.sink,
       reads = opts.reads, ca = self.ca, cert = self.cert, key = self.key, timeout = opts.timeout or TIMEOUT,
       stall_timeout = opts.sink and 0 or nil } -- a watch may be silent as long as it lasts

@@ -11,6 +11,7 @@ local crypto = require "ws.crypto"
 local errors = require "ws.error"
 local events = require "ws.terraform.events"
 local fs = require "ws.fs"
+local guard = require "ws.guard"
 local json = require "ws.json"
 local native = require "ws.engine".native
 local orphan = require "ws.terraform.orphan"
@@ -274,6 +275,10 @@ end
 
 --- Runs a command; a state lock whose holder is proven dead is given back once.
 local function run_unlocking(self, name, args, total)
+  if name == "apply" then
+    local ok, err = guard.check { long = true }
+    if not ok then return nil, err end
+  end
   for attempt = 1, 2 do
     local reader = events.new(self.opts.on_event, total)
     local result, err = run(self, name, args, {}, reader)

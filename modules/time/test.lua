@@ -6,12 +6,14 @@ return function(test)
   end)
 
   test("the clocks go forward", function(t)
-    local a, b = time.now(), time.monotonic()
+    local a, b, c = time.now(), time.monotonic(), time.boottime()
     require "ws.task".sleep(0.01)
     t:ok(math.abs(time.now() - os.time()) < 2)
     t:ok(time.now() > a)
     local passed = time.monotonic() - b
     t:ok(passed >= 0.01 and passed < 5, passed)
+    t:ok(time.boottime() - c >= 0.01)
+    t:ok(time.boottime() >= time.monotonic() - passed) -- it has counted the time that the other one slept
   end)
 
   test("times as text and back", function(t)

@@ -1,4 +1,4 @@
-/* time.c - the two clocks. */
+/* time.c - the clocks. */
 #include <ws/native.h>
 
 #include <time.h>
@@ -21,9 +21,14 @@ static int l_monotonic(lua_State *L)
 	return push_clock(L, CLOCK_MONOTONIC);
 }
 
+static int l_boottime(lua_State *L)
+{
+	return push_clock(L, CLOCK_BOOTTIME);
+}
+
 int luaopen_ws_time(lua_State *L)
 {
-	static const struct ws_native natives[] = {
-		{"now", l_now, WS_READ}, {"monotonic", l_monotonic, WS_READ}, {NULL, NULL, 0}};
+	static const struct ws_native natives[] = {{"now", l_now, WS_READ}, {"monotonic", l_monotonic, WS_READ},
+		{"boottime", l_boottime, WS_READ}, {NULL, NULL, 0}};
 	return ws_natives(L, "ws.time.native", natives);
 }

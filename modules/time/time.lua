@@ -4,6 +4,7 @@ local native = require "ws.time.native"
 local M = {
   now = native.now,
   monotonic = native.monotonic,
+  boottime = native.boottime,
 }
 
 --- A time as RFC 3339 text in UTC.

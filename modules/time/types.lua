@@ -10,4 +10,8 @@ function time.now() end
 ---@return number seconds
 function time.monotonic() end
 
+--- As `monotonic`, but it goes on while the machine sleeps: for what others take to have expired meanwhile.
+---@return number seconds
+function time.boottime() end
+
 return time

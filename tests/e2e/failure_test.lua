@@ -45,14 +45,18 @@ return function(test)
   test("the lock is held by somebody else", function(t)
     local s = started(t)
     lua(t, s, gcs_text .. [[
-      assert(gcs.put("gs://tf-livingpackets-sandbox/locks/dev-seb.json", '{"nonce":"x","run":"r1","host":"elsewhere",'
-        .. '"pid":1,"user":"ann","since":"2026-01-01T00:00:00Z","ttl":120}', { if_generation = 0 }))]])
+      assert(gcs.put("gs://tf-livingpackets-sandbox/locks/dev-seb.json", "", { if_generation = 0, metadata = { lock =
+        '{"nonce":"x","run":"r1","host":"elsewhere","pid":1,"user":"ann","since":"2026-01-01T00:00:00Z","ttl":120}',
+      } }))]])
     local said = s:expect(t, 75, create)
     for _, part in ipairs { "ann", "r1", "elsewhere", "2026-01-01T00:00:00Z", "--wait-lock" } do t:has(said, part) end
     local _, out = s:expect(t, 0, { "--sandbox", "lock", "show", "dev-seb" })
     t:has(out, "ann")
-    s:expect(t, 64, { "--sandbox", "lock", "release", "dev-seb" })
-    s:expect(t, 0, { "--sandbox", "lock", "release", "dev-seb", "--yes" })
+    said = s:expect(t, 75, { "--sandbox", "lock", "release", "dev-seb" })
+    t:has(said, "dev-seb is in use by ann on elsewhere")
+    t:has(said, "--force")
+    s:expect(t, 64, { "--sandbox", "lock", "show", "dev-seb", "--force" })
+    s:expect(t, 0, { "--sandbox", "lock", "release", "dev-seb", "--force" })
     _, out = s:expect(t, 0, { "--sandbox", "lock", "show", "dev-seb" })
     t:has(out, "not locked")
   end, { timeout = 120 })

@@ -104,9 +104,10 @@ return function(test)
       require("ws.process").run { "kill", "-KILL", tostring(pid) }]] },
       { env = { GOOGLE_OAUTH_ACCESS_TOKEN = "any-token" } }))
     t:eq(r.signal, "KILL")
-    t:eq(t:ok(lock.read("states-1", "p")).run, "killed")
+    local left = t:ok(lock.read("states-1", "p"))
+    t:eq({ left.info.run, left.stale }, { "killed", "the process that held it is dead" })
     local taken <close> = t:ok(lock.acquire { bucket = "states-1", name = "p", run = "next" })
-    t:eq(t:ok(lock.read("states-1", "p")).run, "next")
+    t:eq(t:ok(lock.read("states-1", "p")).info.run, "next")
     t:ok(taken.generation)
   end, { timeout = 120 })
 end

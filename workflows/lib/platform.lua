@@ -31,17 +31,20 @@ function M.open(w, m)
   }, Platform)
 end
 
---- Takes the platform's lock for as long as the run lasts; it is released when it is closed.
+--- Takes the platform's lock for as long as the run lasts; it is released when it is closed. When it is lost, the run
+--- ends.
 ---@return table lock
 function Platform:lock()
   local m = self.manifest
-  return self.w:step("lock", { plan = false, always = true }, function()
+  local lock = self.w:step("lock", { always = true, plan = false }, function()
     return require "ws.lock".acquire {
       bucket = m["remote-bucket"], name = m.name, run = self.w.id,
-      wait = self.w.options["wait-lock"] or 0,
+      wait = self.w.options["wait-lock"] or 0, ttl = self.w.options["lock-ttl"],
       on_wait = function(text) self.w:progress(text) end,
     }
   end)
+  self.w:hold(lock)
+  return lock
 end
 
 --- Refuses to go on unless the platform's name was said again.

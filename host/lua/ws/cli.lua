@@ -42,6 +42,8 @@ M.options = {
   { "changed", type = "string", value = "REV", doc = "run it for the platforms that differ from a git revision" },
   { "keep-going", doc = "start steps that do not depend on a failed one" },
   { "wait-lock", type = "duration", value = "TIME", doc = "wait that long for the platform's lock" },
+  { "lock-ttl", type = "duration", value = "TIME",
+    doc = "a lock that is not renewed for that long may be taken over; default 120" },
   { "push", doc = "with --sandbox: push the manifest to a remote that is not a local path" },
   { "plan", doc = "say what would change, and change nothing" },
   { "save", type = "string", value = "FILE", doc = "with --plan: keep the plan there for `wsrun apply FILE`" },
@@ -145,6 +147,10 @@ local function split(words)
   if not globals then return nil, err end
   if globals.jobs and globals.jobs < 1 then
     return nil, errors.new { kind = "invalid", usage = true, message = "--jobs takes 1 or more, not " .. globals.jobs }
+  end
+  if globals["lock-ttl"] and globals["lock-ttl"] < 1 then
+    return nil, errors.new { kind = "invalid", usage = true,
+      message = ("--lock-ttl takes 1 second or more, not %g"):format(globals["lock-ttl"]) }
   end
   return globals, rest
 end

@@ -52,7 +52,7 @@ function M.new(spec)
   return setmetatable({
     id = spec.id, dir = spec.dir, title = spec.title, options = spec.options, emit = spec.emit,
     sandbox = spec.options.sandbox == true,
-    steps = {}, by_path = {}, told = {}, by_result = setmetatable({}, { __mode = "k" }),
+    steps = {}, locks = {}, by_path = {}, told = {}, by_result = setmetatable({}, { __mode = "k" }),
     limit = spec.options.jobs and task.limit(spec.options.jobs),
     journal = spec.journal, replay = spec.replay, explain = spec.explain, plan = spec.plan,
     undos = {},
@@ -95,6 +95,7 @@ end
 function Run:stopping()
   if self.broken_journal then return "io", "the journal cannot be written: " .. self.broken_journal.message end
   if self.interrupted then return "interrupted", "the run was interrupted" end
+  if self.aborted then return "cancelled", "not started: " .. self.aborted.message end
   if self.failed_step and not self.options["keep-going"] then
     return "cancelled", ("not started: %s failed"):format(self.failed_step.path)
   end
@@ -498,6 +499,26 @@ end
 function Run:interrupt()
   self.interrupted = true
   require "ws.task.native".notify(self.settled)
+end
+
+--- Ends the run for a reason that is not a step's: what runs is interrupted, no step starts any more, and this is what
+--- the run failed with.
+---@param err ws.Error
+function Run:abort(err)
+  if self.aborted then return end
+  self.aborted = err
+  self.emit { type = "text", run = self, text = err.message }
+  require "ws.task.native".notify(self.settled)
+  if self.stop then self.stop() end
+end
+
+--- Ties the run to a lock until it is released: when it is lost the run is aborted, and from then on `ws.guard` refuses
+--- what the run would change.
+---@param lock ws.Lock
+function Run:hold(lock)
+  self.locks[#self.locks + 1] = lock
+  lock.on_lost = function(err) self:abort(err) end
+  if lock.lost then self:abort(lock.lost) end
 end
 
 --- The counts for the last lines on the screen.

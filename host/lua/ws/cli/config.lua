@@ -10,7 +10,7 @@ function M.main(_, globals)
     { "source", require "ws.engine".source_tree or "embedded",
       require "ws.engine".source_tree and "WSRUN_SOURCE" or "default" },
   }
-  for _, name in ipairs { "jobs", "wait-lock" } do
+  for _, name in ipairs { "jobs", "wait-lock", "lock-ttl" } do
     local variable = "WSRUN_" .. name:upper():gsub("-", "_")
     local value = globals[name]
     rows[#rows + 1] = { name, value == nil and "unset" or tostring(value),

@@ -140,8 +140,17 @@ function M.perform(run, workflow, args)
     -- Steps that run a child end when the child does; what only sleeps or polls is cancelled.
     if #require "ws.process".live() == 0 then run.task:cancel() end
   end
+  run.stop = function() -- as the first Ctrl-C
+    require "ws.process".interrupt_all("INT")
+    task.spawn(function()
+      while not run.task:ended() do
+        run.cancel_waits()
+        task.sleep(0.2)
+      end
+    end)
+  end
   run.task = task.spawn(function()
-    local result = table.pack(workflow.run(run, args))
+    local result = table.pack(task.with("run", run, workflow.run, run, args))
     if result[1] == nil and errors.is(result[2]) then error(result[2], 0) end
   end)
   return run.task:join()
@@ -390,7 +399,8 @@ function M.finish(run, ok, failure, context)
   if ok and run.interrupted then -- whatever was still done, it was not what was asked for
     ok, failure = nil, errors.new { kind = "interrupted", message = "the run was interrupted" }
   end
-  if not ok then err = run.failed_step and run.failed_step.err or failure end
+  if run.aborted then ok, failure = nil, run.aborted end
+  if not ok then err = run.aborted or run.failed_step and run.failed_step.err or failure end
   if not write_reports(run, err, context) then code = 1 end
   if not ok then code = run.interrupted and interrupt.codes[run.signal] or require "ws.cli".exit_code(err) end
   local status = ok and "done" or run.interrupted and "interrupted" or err.kind == "parked" and "parked" or "failed"
