@@ -147,7 +147,7 @@ local function take(self, opts)
       local limit = err.kind == "locked" and deadline or patience
       if not err.retryable or now() >= limit then return nil, err end
       if opts.on_wait then opts.on_wait(tostring(err.message)) end
-      local longest = math.max(0.02, math.min(pause, wait or LONGEST_POLL, limit - now()))
+      local longest = math.max(0.02, math.min(pause, wait or self.ttl / 4, limit - now()))
       task.sleep(longest * (0.75 + math.random() / 4))
       pause = math.min(pause * 1.5, LONGEST_POLL)
     end
