@@ -307,6 +307,49 @@ return function(test)
     t:eq(assert(process.run { wsrun, "--lock-ttl", "0.5", script }).code, 64)
   end)
 
+  test("wsrun lock show and release", function(t)
+    local s = world(t)
+    local function run(code, ...)
+      local r = assert(process.run { wsrun, "lock", ... })
+      t:eq(r.code, code, r.stdout .. r.stderr)
+      return r.stdout .. r.stderr
+    end
+    local function put(age, info)
+      local text = time.rfc3339(time.now() - age, 3)
+      s.objects["locks/dev-seb.json"] = { name = "locks/dev-seb.json", generation = 7, size = 0, updated = text,
+        metadata = { lock = json.encode(info) } }
+    end
+    local ann = { nonce = "00", user = "ann", host = "build-7", run = "r1", pid = 12, since = "2026-01-01T00:00:00Z",
+      ttl = 120 }
+    t:eq(run(0, "show", "dev-seb"), "dev-seb is not locked\n")
+    t:eq(run(0, "release", "dev-seb"), "dev-seb is not locked\n")
+    put(10, ann)
+    local said = run(0, "show", "dev-seb")
+    t:ok(said:find "^dev%-seb is locked by ann on build%-7 %(run r1, process 12%), since 2026%-01%-01T00:00:00Z, "
+      and not said:find "takes it over", said)
+    said = run(75, "release", "dev-seb")
+    t:has(said, "dev-seb is in use by ann")
+    t:has(said, "--force")
+    t:ok(s.objects["locks/dev-seb.json"])
+    t:eq(run(0, "release", "--force", "dev-seb"), "dev-seb is released\n")
+    t:eq(s.objects["locks/dev-seb.json"], nil)
+    put(130, ann)
+    t:has(run(0, "show", "dev-seb"), "the next run takes it over: its lease has expired")
+    t:eq(run(0, "release", "dev-seb"), "dev-seb is released\n")
+    put(130, ann)
+    local requests = 0
+    s.fault = function() -- between the look and the removal it is renewed
+      requests = requests + 1
+      if requests == 2 then s.objects["locks/dev-seb.json"].generation = 8 end
+      return {}
+    end
+    t:has(run(1, "release", "dev-seb"), "renewed or taken meanwhile")
+    run(64, "release")
+    run(64, "show", "dev-seb", "x")
+    run(64, "show", "dev-seb", "--force")
+    run(64, "relaese", "dev-seb")
+  end)
+
   test("the checker refuses what a lock may not do", function(t)
     local function op(kind, who, call, ret, optional)
       return { kind = kind, holder = who, call = call, ret = ret, optional = optional or false }
@@ -335,7 +378,8 @@ return function(test)
     t:eq(#problems { { t = 1, what = "take", nonce = "a" }, taken(0.9) }, 1)
     t:eq(#problems { { t = 3, what = "take", nonce = "c" }, { t = 5, what = "take", nonce = "b", over = "c",
       idle = 0.9 } }, 0)
-    t:eq(#problems { { t = 1, what = "take", nonce = "a" }, taken(2), { t = 4, what = "write", nonce = "b" }, { t = 5, what = "write", nonce = "a" } }, 1)
+    t:eq(#problems { { t = 1, what = "take", nonce = "a" }, taken(2), { t = 4, what = "write", nonce = "b" },
+      { t = 5, what = "write", nonce = "a" } }, 1)
     t:eq(#problems({ { t = 1, what = "take", nonce = "a" }, taken(2) },
       { { { what = "return", nonce = "a" }, { what = "guard", ok = true, t = 3.1 } } }), 1)
   end)

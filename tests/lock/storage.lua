@@ -84,7 +84,7 @@ local function cut()
 end
 
 local function handle(self, req)
-  local name = req.query.name or url.decode(req.path:match("^/storage/v1/b/b/o/(.+)$"))
+  local name = req.query.name or url.decode(req.path:match("^/storage/v1/b/[^/]+/o/(.+)$"))
   local metadata, act
   if req.method == "POST" then
     metadata, act = put(self, req, req.query)
