@@ -188,7 +188,9 @@ function Platform:remove_state()
   for _, name in ipairs(inputs.layers(self.manifest)) do
     local backend = inputs.backend(self.manifest, name)
     local url = ("gs://%s/%s/%s.tfstate"):format(backend.bucket, backend.prefix, self.name)
-    local ok, err = gcs.delete(url, { api = "backend_storage" })
+    -- Only the state that was seen: late, this must not remove the one of a platform that was created anew.
+    local ok, err = gcs.stat(url, { api = "backend_storage" })
+    if ok then ok, err = gcs.delete(url, { api = "backend_storage", if_generation = ok.generation }) end
     if ok then removed = removed + 1 elseif err.kind ~= "not_found" then error(err, 0) end
   end
   assert(fs.remove(self.dir, { recursive = true, missing_ok = true }))
