@@ -58,7 +58,7 @@ end
 
 --- The server's record of a trial, and the hand that strikes holders down.
 local function watch(plan, contenders)
-  local log, dead, renewed, holders, ending = {}, {}, {}, {}, {}
+  local log, asked, dead, renewed, holders, ending = {}, {}, {}, {}, {}, {}
 
   local function after(seconds, fn)
     ending[#ending + 1] = task.spawn(function()
@@ -120,7 +120,7 @@ local function watch(plan, contenders)
     end
     if info then renewed[info.nonce] = now end
   end
-  return { log = log, dead = dead, on_write = on_write, stop = stop, ending = ending }
+  return { log = log, asked = asked, dead = dead, on_write = on_write, stop = stop, ending = ending }
 end
 
 local function environment(plan, dir, i, options)
@@ -148,6 +148,17 @@ end
 local function hindrance(plan, renewed)
   local storm = plan.storm > 0 and math.max(0, plan.calm - renewed) or 0
   return storm + (plan.delay > 0 and 1.2 * plan.ttl or 0) + (plan.cut > 0 and plan.ttl / 2 or 0)
+end
+
+--- What the contenders asked the server between a lock's last renewal and the moment it was taken over.
+local function silence(asked, e)
+  local count, last, longest = 0, e.renewed, 0
+  for _, t in ipairs(asked) do
+    if t > e.renewed and t <= e.t then
+      count, longest, last = count + 1, math.max(longest, t - last), t
+    end
+  end
+  return ("%d requests meanwhile, the longest silence %.3f s"):format(count, longest)
 end
 
 --- What a trial came to.
@@ -180,7 +191,7 @@ local function judge(plan, seen, contenders, slack)
         local list = answered and result.expired or result.hindered
         list[#list + 1] = e.idle
         if e.idle > plan.ttl * 4 / 3 + slack + hindrance(plan, e.renewed) then
-          problem(("a stale lock was taken over only after %.3f s"):format(e.idle))
+          problem(("a stale lock was taken over only after %.3f s; %s"):format(e.idle, silence(seen.asked, e)))
         end
       elseif e.over and e.killed then
         if answered then result.proven[#result.proven + 1] = e.killed end
@@ -202,8 +213,8 @@ end
 ---@param plan table
 ---@param options { server: string, wsrun: string, dir: string, faketime?: string, mutant?: string, slack: number,
 ---  hooks: table }  slack: seconds in which a busy machine may not have run a contender
----@return table result  problems (texts), stats; seconds until a stale lock was taken over: expired, hindered (while
----  the server was told to fail), proven
+---@return fun(): table judge  to be called when no trial runs any more, because it computes for long: problems (texts),
+---  stats; seconds until a stale lock was taken over: expired, hindered (while the server was told to fail), proven
 function M.run(plan, options)
   local dir, name = ("%s/%d"):format(options.dir, plan.seed), ("t%d"):format(plan.seed)
   assert(fs.mkdir(dir))
@@ -211,6 +222,7 @@ function M.run(plan, options)
   local seen = watch(plan, by_pid)
   plan.calm = time.boottime() + 2 * plan.ttl
   options.hooks[name] = { fault = function(of, metadata)
+    if not of:find "^register/" then seen.asked[#seen.asked + 1] = time.boottime() end
     return draw_fault(plan, of, metadata, seen.stop)
   end, on_write = seen.on_write }
   local here = debug.getinfo(1, "S").source:match("^@(.*)/[^/]*$")
@@ -222,6 +234,7 @@ function M.run(plan, options)
       ("%.3f"):format(plan.ttl), ("%.3f"):format(plan.hold), ("%d"):format(WAIT), c.path, options.mutant },
       { env = env, timeout = LIMIT, stderr = "stdout" }))
     contenders[i], by_pid[c.child.pid] = c, c
+    task.sleep(0.005) -- starting one holds this process up, and the server in it has others to answer
     tasks[i] = function()
       local r, err = c.child:wait()
       c.code = r and (r.code or r.signal) or tostring(err)
@@ -231,9 +244,7 @@ function M.run(plan, options)
   assert(task.all(tasks))
   for _, t in ipairs(seen.ending) do t:join() end
   options.hooks[name] = nil
-  local result = judge(plan, seen, contenders, options.slack)
-  if #result.problems == 0 then assert(fs.remove(dir, { recursive = true })) end
-  return result
+  return function() return judge(plan, seen, contenders, options.slack) end
 end
 
 return M

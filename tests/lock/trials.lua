@@ -52,19 +52,20 @@ function M.run(opts)
     on_write = function(name, ...) local h = hook(name) if h then h.on_write(name, ...) end end }
   local _ <close> = setmetatable({}, { __close = function() server:close() end })
   local total = { trials = opts.trials, problems = {}, stats = {}, expired = {}, hindered = {}, proven = {} }
-  local functions, done = {}, 0
+  local functions, judges, done = {}, {}, 0
   for i = 1, opts.trials do
     functions[i] = function()
       local plan = trial.plan((opts.seed or 1) + i - 1, opts.ttl or 1)
       if opts.plan then opts.plan(plan) end
-      gather(total, trial.run(plan, { server = server.url, wsrun = opts.wsrun, dir = opts.dir, hooks = hooks,
+      judges[i] = trial.run(plan, { server = server.url, wsrun = opts.wsrun, dir = opts.dir, hooks = hooks,
         faketime = M.faketime(), mutant = opts.mutant,
-        slack = opts.slack or SLACK }))
+        slack = opts.slack or SLACK })
       done = done + 1
       if opts.on_trial then opts.on_trial(done) end
     end
   end
   assert(task.all(functions, { jobs = opts.jobs or 4 }))
+  for _, judge in ipairs(judges) do gather(total, judge()) end
   return total
 end
 
