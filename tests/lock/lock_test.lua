@@ -388,8 +388,8 @@ return function(test)
     world(t)
     local total = trials.run { trials = 2, ttl = TTL, jobs = 2, dir = t:tmpdir(), wsrun = wsrun, mutant = "no-guard",
       slack = 5 * SLOW, plan = function(p)
-        p.kill, p.stop, p.storm, p.cut, p.delay, p.late, p.hold = 0, 1, 0, 0, 0, 0, TTL * 2
-        p.contenders = 3
+        p.kill, p.stop, p.storm, p.cut, p.delay, p.late = 0, 1, 0, 0, 0, 0
+        p.contenders, p.hold, p.within = 2, TTL * 5, TTL / 4
       end }
     t:ok(table.concat(total.problems, "\n"):find("believed in its lock"), trials.report(total))
     t:ok(table.concat(total.problems, "\n"):find("no order that a lock allows"), trials.report(total))

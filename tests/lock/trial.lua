@@ -16,7 +16,7 @@ local OFFSETS = { -600, 0, 600 }  -- seconds by which contenders' clocks are off
 --- What a trial does to its contenders, drawn from a seed; every second trial has each of them.
 ---@param seed integer
 ---@param ttl number
----@return table plan
+---@return table plan  a test may change it; `within`: seconds after which a holder is struck at the latest
 function M.plan(seed, ttl)
   local state = seed * 2654435761 % 4294967296
   local function random() -- of this trial alone, so that it can be repeated
@@ -86,7 +86,8 @@ local function watch(plan, contenders)
   end
 
   local function strike(nonce)
-    local draw, delay, pause = plan.random(), plan.random() * plan.hold, plan.ttl * (1.1 + 1.5 * plan.random())
+    local draw, delay = plan.random(), plan.random() * (plan.within or plan.hold)
+    local pause = plan.ttl * (1.1 + 1.5 * plan.random())
     if draw < plan.kill then
       after(delay, function() kill(nonce) end)
     elseif draw < plan.kill + plan.stop then
