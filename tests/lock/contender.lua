@@ -1,14 +1,14 @@
 -- One contender of a trial: takes the lock, writes to the object that it protects as long as it holds it, gives it
 -- back. What it does and believes goes to a file, line by line, with the time of a clock that all processes share.
 --
---   wsrun contender.lua NAME ID TTL HOLD WAIT FILE [no-guard]
+--   wsrun contender.lua NAME ID TTL WRITES WAIT FILE [no-guard]
 local gcs = require "ws.gcs"
 local json = require "ws.json"
 local lock = require "ws.lock"
 local task = require "ws.task"
 local time = require "ws.time"
 
-local name, id, ttl, hold, wait, path, mutant = table.unpack(arg)
+local name, id, ttl, writes, wait, path, mutant = table.unpack(arg)
 local file = assert(io.open(path, "a"))
 file:setvbuf("no")
 
@@ -37,8 +37,8 @@ local function look()
 end
 
 local function work(held)
-  local generation, n, last = look(), 0, time.boottime() + tonumber(hold)
-  repeat
+  local generation, n = look(), 0
+  for _ = 1, tonumber(writes) do
     n = n + 1
     local began = time.boottime()
     local ok = mutant == "no-guard" or held:guard()
@@ -50,7 +50,7 @@ local function work(held)
       generation, n = look(), 0
     end
     task.sleep(0.01 + math.random() * 0.02)
-  until time.boottime() > last
+  end
 end
 
 note { what = "start", now = time.now() }

@@ -11,6 +11,7 @@ local M = {}
 local CONTENDERS = 8
 local WAIT = 40                   -- seconds that a contender waits for the lock
 local LIMIT = 120                 -- seconds for a trial
+local PACE = 0.025                -- seconds that a contender takes for one write, about
 local OFFSETS = { -600, 0, 600 }  -- seconds by which contenders' clocks are off
 
 --- What a trial does to its contenders, drawn from a seed; every second trial has each of them.
@@ -232,7 +233,7 @@ function M.run(plan, options)
     local env, off = environment(plan, dir, i, options)
     local c = { path = ("%s/%d.events"):format(dir, i), off = off, stops = 0, started = time.now() }
     c.child = assert(process.start({ options.wsrun, here .. "/contender.lua", name, ("%d"):format(i),
-      ("%.3f"):format(plan.ttl), ("%.3f"):format(plan.hold), ("%d"):format(WAIT), c.path, options.mutant },
+      ("%.3f"):format(plan.ttl), ("%d"):format(plan.hold // PACE + 1), ("%d"):format(WAIT), c.path, options.mutant },
       { env = env, timeout = LIMIT, stderr = "stdout" }))
     contenders[i], by_pid[c.child.pid] = c, c
     task.sleep(0.005) -- starting one holds this process up, and the server in it has others to answer
