@@ -2,7 +2,7 @@
 local credentials = require "ws.gcp.credentials"
 local endpoints = require "ws.gcp.endpoints"
 local errors = require "ws.error"
-local guard = require "ws.guard"
+local fence = require "ws.fence"
 local http = require "ws.http"
 local json = require "ws.json"
 local operations = require "ws.gcp.operations"
@@ -166,7 +166,7 @@ function M.request(opts)
   local reads = method == "GET" or method == "HEAD"
   return retry.run(function(n)
     if not reads then
-      local allowed, problem = guard.check()
+      local allowed, problem = fence.check()
       if not allowed then return true, nil, problem end
     end
     headers["x-goog-api-client"] = ("wsrun/%s gccl-invocation-id/%s gccl-attempt-count/%d"):format(

@@ -3,7 +3,7 @@
 local command = require "ws.git.command"
 local errors = require "ws.error"
 local fs = require "ws.fs"
-local guard = require "ws.guard"
+local fence = require "ws.fence"
 local task = require "ws.task"
 
 local M = {}
@@ -192,7 +192,7 @@ local function attempt(git, opts, root, remote, branch, paths, who)
   end
   commit, err = make_commit(root, tree, parent, opts.message, who)
   if not commit then return nil, err end
-  ok, err = guard.check { long = true }
+  ok, err = fence.check { long = true }
   if not ok then return nil, err end
   ok, err = command.run(root, { "push", "--porcelain", remote.name, ("%s:refs/heads/%s"):format(commit, branch) })
   if not ok then return nil, err, refused(err) or err.kind == "connection" end

@@ -2,7 +2,7 @@
 local environment = require "ws.environment"
 local errors = require "ws.error"
 local fs = require "ws.fs"
-local guard = require "ws.guard"
+local fence = require "ws.fence"
 local logfile = require "ws.process.logfile"
 local process = require "ws.process"
 local project = require "ws.project"
@@ -100,7 +100,7 @@ end
 ---@return ws.Error? err
 function M.run(args, opts)
   if changes[args[1]] then
-    local ok, problem = guard.check { long = true }
+    local ok, problem = fence.check { long = true }
     if not ok then return nil, problem end
   end
   local argv = table.move(args, 1, #args, 2, { "helm" })

@@ -1,7 +1,7 @@
 --- Kubernetes over its REST API: get, list, create, server-side apply, patch, delete, watch, logs.
 local discovery = require "ws.k8s.discovery"
 local errors = require "ws.error"
-local guard = require "ws.guard"
+local fence = require "ws.fence"
 local http = require "ws.http"
 local json = require "ws.json"
 local kubeconfig = require "ws.k8s.kubeconfig"
@@ -101,7 +101,7 @@ function Client:request(opts)
     local headers, problem = headers_of(self, opts)
     if not headers then return true, nil, problem end
     if method ~= "GET" then
-      local allowed, lost = guard.check()
+      local allowed, lost = fence.check()
       if not allowed then return true, nil, lost end
     end
     local answer, err = http.request { method = method, url = url, headers = headers, body = body, sink = opts.sink,

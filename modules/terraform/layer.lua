@@ -11,7 +11,7 @@ local crypto = require "ws.crypto"
 local errors = require "ws.error"
 local events = require "ws.terraform.events"
 local fs = require "ws.fs"
-local guard = require "ws.guard"
+local fence = require "ws.fence"
 local json = require "ws.json"
 local native = require "ws.engine".native
 local orphan = require "ws.terraform.orphan"
@@ -276,7 +276,7 @@ end
 --- Runs a command; a state lock whose holder is proven dead is given back once.
 local function run_unlocking(self, name, args, total)
   if name == "apply" then
-    local ok, err = guard.check { long = true }
+    local ok, err = fence.check { long = true }
     if not ok then return nil, err end
   end
   for attempt = 1, 2 do

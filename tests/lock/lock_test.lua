@@ -3,10 +3,11 @@ local environment = require "ws.environment"
 local errors = require "ws.error"
 local gcp = require "ws.gcp"
 local gcs = require "ws.gcs"
-local guard = require "ws.guard"
+local fence = require "ws.fence"
 local history = require "history"
 local json = require "ws.json"
 local lock = require "ws.lock"
+local machine = require "ws.machine"
 local process = require "ws.process"
 local storage = require "storage"
 local task = require "ws.task"
@@ -219,7 +220,7 @@ return function(test)
       local err = t:err("locked", acquire())
       t:ok(not err.message:find("%c"), err.message)
     end
-    t:eq(witness.proves_dead { boot = witness.boot(), nonce = "../../etc/passwd" }, false)
+    t:eq(witness.proves_dead { boot = machine.place().boot, nonce = "../../etc/passwd" }, false)
     t:eq(witness.proves_dead {}, false)
   end)
 
@@ -240,7 +241,7 @@ return function(test)
     local function start()
       local child = assert(process.start({ wsrun, "-e", [[
         assert(require("ws.lock").acquire { bucket = "b", name = "p", run = "child", ttl = 60 })
-        print "held"
+        io.stdout:write("held\n"):flush()
         require("ws.task").sleep(60)]] }, { stdout = "pipe" }))
       t:eq(child:lines()(), "held")
       return child
@@ -269,8 +270,8 @@ return function(test)
     local function put() return gcs.put("gs://b/x", "1", { attempts = 1 }) end
     t:ok(task.with("run", run, put))
     usurp(s)
-    t:ok(task.with("run", run, guard.check))
-    t:err("locked", task.with("run", run, guard.check, { long = true }))
+    t:ok(task.with("run", run, fence.check))
+    t:err("locked", task.with("run", run, fence.check, { long = true }))
     await(t, "the run's end", function() return run.aborted end)
     t:eq(run.aborted, held.lost)
     t:err("locked", task.with("run", run, put))

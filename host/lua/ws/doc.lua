@@ -7,7 +7,7 @@ local engine = require "ws.engine"
 local M = {}
 
 --- The host's own modules that scripts may use.
-local host_modules = { "ws", "ws.task", "ws.error", "ws.secret", "ws.lock", "ws.guard", "ws.schema",
+local host_modules = { "ws", "ws.task", "ws.error", "ws.secret", "ws.lock", "ws.fence", "ws.schema",
   "ws.settings", "ws.environment", "ws.project", "ws.nearest", "ws.caller", "ws.test", "ws.run" }
 
 ---@class ws.DocEntry

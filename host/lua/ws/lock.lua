@@ -11,6 +11,7 @@
 local errors = require "ws.error"
 local crypto = require "ws.crypto"
 local lease = require "ws.lock.lease"
+local machine = require "ws.machine"
 local native = require "ws.engine".native
 local task = require "ws.task"
 local time = require "ws.time"
@@ -36,18 +37,9 @@ local Lock = {}
 Lock.__index = Lock
 
 local function info_of_holder(run, ttl)
-  local function first_line(path)
-    local file = io.open(path, "r")
-    if not file then return nil end
-    local line = file:read("l")
-    file:close()
-    return line
-  end
-  return {
-    nonce = crypto.random_hex(16), run = run, pid = native.pid(), boot = witness.boot(),
-    host = first_line("/proc/sys/kernel/hostname") or "unknown", since = time.rfc3339(), ttl = ttl,
-    user = os.getenv("USER") or os.getenv("LOGNAME") or "unknown",
-  }
+  local info = machine.process()
+  info.nonce, info.run, info.since, info.ttl = crypto.random_hex(16), run, time.rfc3339(), ttl
+  return info
 end
 
 --- "ann on build-7 (run 2026…, process 12), since …, renewed 3 s ago". What stands in a bucket may be anything.

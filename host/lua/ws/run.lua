@@ -501,8 +501,8 @@ function Run:interrupt()
   require "ws.task.native".notify(self.settled)
 end
 
---- Ends the run for a reason that is not a step's: what runs is interrupted, no step starts any more, and this is what
---- the run failed with.
+--- Ends the run for a reason that is not a step's: what runs is cancelled, which stops its children, no step starts any
+--- more, nothing is undone, and this is what the run failed with.
 ---@param err ws.Error
 function Run:abort(err)
   if self.aborted then return end
@@ -512,10 +512,22 @@ function Run:abort(err)
   if self.stop then self.stop() end
 end
 
---- Ties the run to a lock until it is released: when it is lost the run is aborted, and from then on `ws.guard` refuses
+--- Waits until no step runs any more.
+---@async
+function Run:wait_for_running()
+  local function runs()
+    for _, step in ipairs(self.steps) do
+      if step.status == "running" then return true end
+    end
+  end
+  while runs() do require "ws.task.native".wait(self.settled, 1) end
+end
+
+--- Ties the run to a lock until it is released: when it is lost the run is aborted, and from then on `ws.fence` refuses
 --- what the run would change.
 ---@param lock ws.Lock
 function Run:hold(lock)
+  if require "ws.unknown".what(lock) then return end -- of a plan, which takes none
   self.locks[#self.locks + 1] = lock
   lock.on_lost = function(err) self:abort(err) end
   if lock.lost then self:abort(lock.lost) end

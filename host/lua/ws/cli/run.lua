@@ -140,20 +140,14 @@ function M.perform(run, workflow, args)
     -- Steps that run a child end when the child does; what only sleeps or polls is cancelled.
     if #require "ws.process".live() == 0 then run.task:cancel() end
   end
-  run.stop = function() -- as the first Ctrl-C
-    require "ws.process".interrupt_all("INT")
-    task.spawn(function()
-      while not run.task:ended() do
-        run.cancel_waits()
-        task.sleep(0.2)
-      end
-    end)
-  end
+  run.stop = function() run.task:cancel() end
   run.task = task.spawn(function()
     local result = table.pack(task.with("run", run, workflow.run, run, args))
     if result[1] == nil and errors.is(result[2]) then error(result[2], 0) end
   end)
-  return run.task:join()
+  local ok, err = run.task:join()
+  if run.aborted then run:wait_for_running() end
+  return ok, err
 end
 
 --- Starts the sandbox when none runs, and lays its endpoints over the environment.
@@ -173,7 +167,7 @@ local function quiet(screen)
 end
 
 --- wsrun's own options that a resumed run has again.
-local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "push", "allow-run", "allow-net", "allow-read",
+local KEPT = { "sandbox", "jobs", "keep-going", "wait-lock", "lock-ttl", "push", "allow-run", "allow-net", "allow-read",
   "allow-write", "allow-env", "deny-run", "deny-net", "deny-read", "deny-write", "deny-env" }
 
 --- What it takes to run the same again: the script as the project knows it, and the options that are kept.
@@ -302,7 +296,7 @@ local function run_once(path, workflow, words, globals, id, place)
   run.emit { type = "run_start", run = run, fields = { title = run.title, command = M.again(path, words, globals),
     resumed = run.replay ~= nil or nil } }
   local ok, failure = M.perform(run, workflow, args)
-  if not ok and not run.interrupted and failure.kind ~= "parked" then
+  if not ok and not run.interrupted and not run.aborted and failure.kind ~= "parked" then
     for _, undo_error in ipairs(run:undo()) do
       run:note(("undoing failed: %s"):format(tostring(undo_error)))
     end

@@ -5,6 +5,7 @@
 --- is proof. Numbers of processes are none: containers that share a machine number theirs alike, and machines that were
 --- restored from one image have the same boot identifier, but not this file.
 local fs = require "ws.fs"
+local machine = require "ws.machine"
 local project = require "ws.project"
 local time = require "ws.time"
 
@@ -18,17 +19,6 @@ Witness.__index = Witness
 
 local function folder()
   return project.state_dir() .. "/locks"
-end
-
---- The kernel's identifier of this start of this machine, or nil. With it a folder that several machines share is no
---- false proof.
----@return string?
-function M.boot()
-  local file = io.open("/proc/sys/kernel/random/boot_id", "r")
-  if not file then return nil end
-  local line = file:read("l")
-  file:close()
-  return line
 end
 
 --- Removes what runs left that are dead for long.
@@ -71,8 +61,8 @@ end
 ---@return boolean
 function M.proves_dead(info)
   local nonce = info.nonce
-  if type(nonce) ~= "string" or not nonce:find("^%x+$") or info.boot == nil or info.boot ~= M.boot() then
-    return false
+  if type(nonce) ~= "string" or not nonce:find("^%x+$") or info.boot ~= machine.place().boot then
+    return false -- the last: a folder that several machines share proves nothing
   end
   local path = folder() .. "/" .. nonce
   if not fs.exists(path) then return false end

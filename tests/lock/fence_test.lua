@@ -1,4 +1,4 @@
--- Everything that changes something asks ws.guard first: once the run's lock is lost, none of it happens.
+-- Everything that changes something asks ws.fence first: once the run's lock is lost, none of it happens.
 local errors = require "ws.error"
 local fs = require "ws.fs"
 local gcp = require "ws.gcp"
