@@ -137,6 +137,22 @@ return function(test)
     t:eq(p.expect(0, "resume"), "read opaque last")
   end)
 
+  test("a step that needs another begins after that one is recorded, and is taken over with it", function(t)
+    local p = project(t, [[
+      w:together {
+        function() w:step("first", { always = true }, function() did "first" end) end,
+        function() -- looks at the very moment when the other ends
+          while not has "did" do require "ws.task".sleep(0) end
+          w:step("second", { needs = { "first" } }, function() did "second" end)
+        end,
+      }
+      w:step("last", function() assert(has "ok", "no") did "last" end)
+    ]])
+    t:eq(p.expect(1, "workflows/w.lua"), "first second")
+    p.touch "ok"
+    t:eq(p.expect(0, "resume"), "first last")
+  end)
+
   test("undo: in reverse, after a failure only, and what was undone is done again", function(t)
     local p = project(t, [[
       w:step("one", { undo = function(result) did("undo " .. result) end }, function() did "one" return "first" end)

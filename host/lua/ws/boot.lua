@@ -126,6 +126,7 @@ function print(...)
   local words = table.pack(...)
   for i = 1, words.n do words[i] = tostring(words[i]) end
   io.stdout:write(table.concat(words, "\t", 1, words.n), "\n")
+  io.stdout:flush() -- as Lua's own does
 end
 --- Ends the script (and what runs beside it) as an error does, so that children, temporary files and locks are
 --- released; the program's exit code is `code`.

@@ -166,11 +166,12 @@ end
 
 --- Records a step's end and waits until that is durable.
 ---@async
----@param step ws.Step
+---@param step ws.Step  it is still running for everybody else
+---@param status "done"|"failed"
 ---@param results? table  of a step that is done, as table.pack gives them
 ---@return true? ok
 ---@return ws.Error? err  kinds `io`, `no_space`, ...
-function Journal:step_end(step, results)
+function Journal:step_end(step, status, results)
   local text, kind
   if step.always then
     kind = "always"
@@ -181,7 +182,7 @@ function Journal:step_end(step, results)
   end
   local changes = #step.changes > 0 and json.encode(json.array(step.changes)) or nil
   return self:write({ [[UPDATE steps SET status = ?, ended = ?, kind = ?, result = ?, fingerprint = ?, error = ?,
-    summary = ?, changes = ? WHERE run = ? AND path = ? AND attempt = ?]], step.status, time.now(), kind, text,
+    summary = ?, changes = ? WHERE run = ? AND path = ? AND attempt = ?]], status, time.now(), kind, text,
     step.fingerprint, error_text(step.err), step.summary and secret.redact(step.summary),
     changes and secret.redact(changes), self.run, step.path, self.attempt, n = 12 })
 end

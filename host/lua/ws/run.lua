@@ -84,8 +84,8 @@ function Run:settle(step, status, err)
   end
   step.seconds = step.started and now() - step.started or 0
   if self.journal and status == "failed" then -- a step that is done was recorded before
-    local recorded, problem = task.shield(self.journal.step_end, self.journal, step)
-    if not recorded then step.unrecorded = problem end
+    local recorded, problem = task.shield(self.journal.step_end, self.journal, step, "failed")
+    if not recorded then self.broken_journal = problem end
   end
   self.emit { type = "step_end", step = step, run = self }
   require "ws.task.native".notify(self.settled)
@@ -322,11 +322,9 @@ end
 ---@private
 function Run:record(step, results)
   if not self.journal then return true end
-  step.status = "done"
-  local ok, err = task.shield(self.journal.step_end, self.journal, step, results)
+  local ok, err = task.shield(self.journal.step_end, self.journal, step, "done", results)
   step.fingerprint = step.always and "always" or step.fingerprint or "#" .. self.journal.attempt
   if ok then return true end
-  step.status = "running"
   self.broken_journal = err
   return nil, err
 end
