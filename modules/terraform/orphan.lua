@@ -2,17 +2,12 @@
 ---
 --- Children of ours carry TF_DATA_DIR in their environment, so they can be found by it, whoever started them. Their
 --- output goes to a file, so a killed run does not take them along: they end their work and save the state.
+local machine = require "ws.machine"
 local native = require "ws.engine".native
 
 local M = {}
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
+local read = machine.read
 
 --- Numbers of all processes.
 local function pids()

@@ -6,7 +6,10 @@ local native = require "ws.engine".native
 
 local M = {}
 
-local function read(path)
+--- The text of a file that the kernel makes up as it is read, such as those of /proc; nil when there is none.
+---@param path string
+---@return string?
+function M.read(path)
   local file = io.open(path, "rb")
   if not file then return nil end
   local text = file:read("a")
@@ -18,7 +21,7 @@ end
 ---@param pid integer
 ---@return integer?
 function M.started(pid)
-  local stat = read(("/proc/%d/stat"):format(pid))
+  local stat = M.read(("/proc/%d/stat"):format(pid))
   local after = stat and stat:match("^.*%) (.*)$") -- the name in parentheses may hold anything
   if not after or after:find("^Z") then return nil end
   local i = 0
@@ -32,9 +35,9 @@ end
 ---@return { boot: string, pids: string, host: string }
 function M.place()
   return {
-    boot = (read("/proc/sys/kernel/random/boot_id") or ""):match("%S*"),
+    boot = (M.read("/proc/sys/kernel/random/boot_id") or ""):match("%S*"),
     pids = require "ws.fs".readlink("/proc/self/ns/pid") or "",
-    host = (read("/proc/sys/kernel/hostname") or "unknown"):match("%S*"),
+    host = (M.read("/proc/sys/kernel/hostname") or "unknown"):match("%S*"),
   }
 end
 

@@ -24,15 +24,13 @@ end
 
 --- The logs of a run, or of one of its steps: their names begin with the step's path, "/" written as ".".
 local function logs(run, path)
-  local found = fs.glob(run.dir .. "/*.log") or {}
-  table.sort(found)
-  if not path then return found end
-  local own, prefix = {}, path:gsub("/", ".")
-  for _, file in ipairs(found) do
-    local name = fs.basename(file)
-    if name:sub(1, #prefix) == prefix or name:find("-" .. prefix .. "-", 1, true) then own[#own + 1] = file end
+  local found, prefix = {}, path and path:gsub("/", ".")
+  for _, name in ipairs(fs.list(run.dir) or {}) do
+    local own = not prefix or name:sub(1, #prefix) == prefix or name:find("-" .. prefix .. "-", 1, true)
+    if name:find("%.log$") and own then found[#found + 1] = run.dir .. "/" .. name end
   end
-  return own
+  table.sort(found)
+  return found
 end
 
 local function show_logs(run, path)
