@@ -43,6 +43,7 @@ local function world(t)
   local said = {}
   local function say(_, line) said[#said + 1] = line end
   local w = { id = "20261126-130000-abcd", dir = root .. "/run", options = {}, note = say, summary = say,
+    saved_plan = function() return nil end,
     changed = say, progress = say, log_file = function(_, suffix) return root .. "/log" .. (suffix or "") end }
   local p = platform.open(w, assert(manifest.load("dev-seb", { root = root })))
   p.api, p.kubeconfig = assert(k8s.from_kubeconfig(kubeconfig)), kubeconfig
