@@ -313,6 +313,14 @@ static void report_handle(uv_handle_t *handle, void *arg)
 		uv_is_closing(handle) ? " (closing)" : "");
 }
 
+/* What a script still holds must not keep the loop running: its finalizer closes it a moment later. */
+static void let_go(uv_handle_t *handle, void *arg)
+{
+	(void)arg;
+	if (!uv_is_closing(handle))
+		uv_unref(handle);
+}
+
 void ws_engine_free(struct ws_engine *e)
 {
 	ws_signals_close(e);
@@ -322,7 +330,8 @@ void ws_engine_free(struct ws_engine *e)
 		hook->fn(hook->arg);
 		free(hook);
 	}
-	uv_run(&e->loop, UV_RUN_DEFAULT);
+	uv_walk(&e->loop, let_go, NULL);
+	uv_run(&e->loop, UV_RUN_DEFAULT); /* what the hooks close */
 	lua_close(e->L); /* finalizers of handles that scripts forgot close them here */
 	uv_run(&e->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&e->loop) != 0) {

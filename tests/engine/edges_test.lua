@@ -144,4 +144,13 @@ return function(test)
     local result = run(dir, "--quiet")
     t:eq({ result.code, result.stdout, result.stderr }, { 0, "", "" })
   end)
+
+  test("what a script still holds at its end does not keep it running", function(t)
+    for _, held in ipairs { 'require "ws.fs".watch(".")', 'require "ws.server".listen { handler = print }',
+      'require "ws.process".start({ "sleep", "60" })', 'require "ws.sqlite".open(os.getenv "DB")' } do
+      local r = t:ok(process.run({ os.getenv "WSRUN", "-e", "Held = assert(" .. held .. ")" }, { timeout = 20,
+        env = { DB = t:tmpdir() .. "/x.db" } }))
+      t:eq(r.code, 0, held .. r.stderr)
+    end
+  end)
 end
