@@ -332,7 +332,7 @@ void ws_engine_free(struct ws_engine *e)
 	}
 	uv_walk(&e->loop, let_go, NULL);
 	uv_run(&e->loop, UV_RUN_DEFAULT); /* what the hooks close */
-	lua_close(e->L); /* finalizers of handles that scripts forgot close them here */
+	lua_close(e->L);                  /* finalizers of handles that scripts forgot close them here */
 	uv_run(&e->loop, UV_RUN_DEFAULT);
 	if (uv_loop_close(&e->loop) != 0) {
 		uv_walk(&e->loop, report_handle, NULL);
