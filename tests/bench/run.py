@@ -109,8 +109,8 @@ class Bench:
 
     def all(self):
         return {"startup": self.startup, "yaml": self.yaml, "json": self.json, "redact": self.redact,
-                "spawn": self.spawn, "steps": self.steps, "platform": self.platform, "push": self.push,
-                "ci": self.ci, "cd": self.cd}
+                "spawn": self.spawn, "steps": self.steps, "many": self.many, "platform": self.platform,
+                "push": self.push, "ci": self.ci, "cd": self.cd}
 
     def lua(self, script, *arguments):
         return [self.wsrun, HERE / script, *arguments]
@@ -215,6 +215,32 @@ class Bench:
         a, b, ratio = column(pairs, 0)
         yield Row("resuming a run of 10,000 steps", seconds(a), f"one commit: {seconds(b)}", f"{ratio:.0f}x", "<= 1 s",
                   a <= 1)
+
+    def many(self):
+        text = (TOP / "manifests" / "dev-seb.yaml").read_text(encoding="utf-8")
+        rounds, count, jobs = [], 50, 10
+        with tempfile.TemporaryDirectory(prefix="wsrun-bench-") as folder:
+            top = pathlib.Path(folder)
+            (top / "manifests").mkdir()
+            (top / "workflows").mkdir()
+            (top / "workflows" / "lib").symlink_to(TOP / "workflows" / "lib")
+            shutil.copy(HERE / "many.lua", top / "workflows" / "many.lua")
+            for i in range(count):
+                name = f"many-{i:02}"
+                manifest = text.replace("name: dev-seb", f"name: {name}", 1)
+                (top / "manifests" / f"{name}.yaml").write_text(manifest, encoding="utf-8")
+            for _ in range(3):
+                rounds.append([output(self.measure, self.wsrun, "-C", top, "-q", "run", "many", which, "--jobs", jobs)
+                               for which in ("many-*", "many-00")])
+        wall = statistics.median(all_of[0] for all_of, _ in rounds)
+        ideal = count * 4 * 0.25 / jobs
+        over = wall / ideal - 1
+        yield Row(f"{count} platforms in one process, {jobs} steps at once", seconds(wall),
+                  f"their children alone: {seconds(ideal)}", f"{100 * over:+.1f} %", "<= +2 %", over <= 0.02)
+        each = statistics.median((all_of[1] - one[1]) / (count - 1) for all_of, one in rounds)
+        peak = statistics.median(all_of[1] for all_of, _ in rounds)
+        yield Row(f"peak memory of {count} platforms", mebibytes(peak), "each one more", mebibytes(each), "<= 2 MiB",
+                  each <= 2048)
 
     def platform(self):
         rounds = [(platform_run.create(self.wsrun), platform_run.create(self.wsrun, "--jobs", "1")) for _ in range(3)]

@@ -111,7 +111,7 @@ return function(test)
     t:eq(s:git({ "rev-list", "--count", "main" }, s.remote), "2\n")
   end, { timeout = 400 })
 
-  test("Ctrl-C: says what it waits for, ends with 130, and the next run goes on", function(t)
+  test("Ctrl-C: says what it waits for, ends with 130, holds nothing, and what it prints resumes it", function(t)
     local s = started(t)
     local child = assert(process.start({ s.wsrun, table.unpack(create) },
       { cwd = s.dir, env = s.env, stderr = "pipe" }))
@@ -125,7 +125,12 @@ return function(test)
     end
     local result = child:wait()
     t:eq(result.code, 130, table.concat(said, "\n"))
-    t:has(table.concat(said, "\n"), "waiting for")
-    s:expect(t, 0, create)
+    local text = table.concat(said, "\n")
+    t:has(text, "waiting for")
+    local resume = text:match("Next   wsrun (resume %S+)")
+    t:ok(resume, text)
+    t:has(select(2, s:expect(t, 0, { "--sandbox", "lock", "show", "dev-seb" })), "not locked")
+    s:expect(t, 0, { "resume", resume:match("%S+$") })
+    t:has((s:expect(t, 0, create)), "nothing changed")
   end, { timeout = 300 })
 end
