@@ -76,7 +76,7 @@ return function(test)
     c:kubectl("rollout", "status", "deploy/web", "--timeout=30s")
     c:kubectl("set", "image", "deploy/web", "nginx=registry.local/broken:1")
     t:has(c:kubectl_fails("rollout", "status", "deploy/web", "--timeout=3s"), "timed out")
-    t:has(c:kubectl("get", "pods"), "ImagePullBackOff")
+    t:has(c:kubectl("get", "pods"), "ImagePull")
     t:has(c:kubectl("get", "deploy", "web"), "2/2")
   end)
 

@@ -16,7 +16,7 @@ return function(test)
     c:kubectl("wait", "--for=condition=Complete", "job/j", "--timeout=30s")
     c:kubectl("create", "deployment", "bad", "--image=registry.local/broken:1")
     t:has(c:kubectl_fails("rollout", "status", "deploy/bad", "--timeout=4s"), "timed out")
-    t:has(c:kubectl("get", "pods", "-l", "app=bad"), "ImagePullBackOff")
+    t:has(c:kubectl("get", "pods", "-l", "app=bad"), "ImagePull") -- ErrImagePull, ImagePullBackOff: they take turns
     t:has(c:kubectl("auth", "whoami"), "sandbox-admin")
     t:has(c:kubectl_fails("--token=wrong", "get", "ns"), "Unauthorized")
     local before = c.info.endpoint
