@@ -140,4 +140,27 @@ return function(test)
     for _, x in ipairs(tasks) do assert(x:join()) end
     t:eq(sum, 50005000)
   end)
+
+  test("a limit gives places in the order of asking, and who is cancelled takes none along", function(t)
+    local limit, order, tasks = task.limit(1), {}, {}
+    limit:acquire()
+    for i = 1, 5 do
+      tasks[i] = task.spawn(function()
+        limit:acquire()
+        order[#order + 1] = i
+        task.sleep(0)
+        limit:release()
+      end)
+      task.sleep(0)
+    end
+    tasks[2]:cancel()
+    tasks[2]:join()
+    limit:release()
+    tasks[3]:cancel() -- its turn has come or not: the place is not lost
+    for _, one in ipairs(tasks) do one:join() end
+    t:eq(order[1], 1)
+    t:eq({ order[#order - 1], order[#order] }, { 4, 5 })
+    local again = task.spawn(function() limit:acquire() limit:release() end)
+    t:ok(again:join(1))
+  end)
 end

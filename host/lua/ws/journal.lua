@@ -56,13 +56,9 @@ function M.path()
   return project.state_dir() .. "/journal.db"
 end
 
---- Opens the project's journal; it is created when it is not there.
----@async
----@param opts? { read_only?: boolean }
----@return ws.Journal? journal
----@return ws.Error? err  kinds as ws.sqlite.open; `unsupported`: it was written by a later wsrun
-function M.open(opts)
-  local db, err = require "ws.sqlite".open(M.path(), { read_only = opts and opts.read_only })
+--- Opens the file, and makes the tables when there are none.
+local function open_database(read_only)
+  local db, err = require "ws.sqlite".open(M.path(), { read_only = read_only })
   if not db then return damaged(err) end
   local rows
   rows, err = db:read("PRAGMA user_version")
@@ -72,7 +68,7 @@ function M.open(opts)
     return nil, errors.new { kind = "unsupported", message = ("%s was written by a later wsrun (format %d, this one "
       .. "knows %d)"):format(M.path(), version, VERSION), hint = "use that wsrun, or move the file away" }
   end
-  if version == 0 and not (opts and opts.read_only) then
+  if version == 0 and not read_only then
     local ok
     ok, err = db:write(table.unpack(SCHEMA))
     if not ok then -- another run may have made them meanwhile
@@ -83,7 +79,29 @@ function M.open(opts)
       db = again
     end
   end
-  return setmetatable({ db = db }, Journal)
+  return db
+end
+
+--- The runs of one process write through one connection, so that their records share syncs.
+local shared = { users = 0, turn = require "ws.task".limit(1) }
+
+--- Opens the project's journal; it is created when it is not there.
+---@async
+---@param opts? { read_only?: boolean }
+---@return ws.Journal? journal
+---@return ws.Error? err  kinds as ws.sqlite.open; `unsupported`: it was written by a later wsrun
+function M.open(opts)
+  if opts and opts.read_only then
+    local db, err = open_database(true)
+    return db and setmetatable({ db = db }, Journal), err
+  end
+  return shared.turn:run(function()
+    local err
+    if not shared.db then shared.db, err = open_database() end
+    if not shared.db then return nil, err end
+    shared.users = shared.users + 1
+    return setmetatable({ db = shared.db, shared = true }, Journal)
+  end)
 end
 
 local function crash_point()
@@ -340,8 +358,15 @@ function Journal:events(id)
   return rows
 end
 
---- Closes it; what was posted is written first.
+--- Closes it; what was posted is written first. Safe to call twice.
 function Journal:close()
+  if self.closed then return end
+  self.closed = true
+  if self.shared then
+    shared.users = shared.users - 1
+    if shared.users > 0 then return end
+    shared.db = nil
+  end
   self.db:close()
 end
 Journal.__close = Journal.close

@@ -200,20 +200,37 @@ Limit.__index = Limit
 ---@param n integer
 ---@return ws.Limit
 function M.limit(n)
-  return setmetatable({ free = n, signal = native.signal() }, Limit)
+  return setmetatable({ free = n, waiting = {} }, Limit)
 end
 
---- Waits for room and takes it.
+--- Waits for room and takes it; who came first gets it first.
 ---@async
 function Limit:acquire()
-  while self.free == 0 do native.wait(self.signal) end
-  self.free = self.free - 1
+  if self.free > 0 then
+    self.free = self.free - 1
+    return
+  end
+  local turn = { signal = native.signal() }
+  self.waiting[#self.waiting + 1] = turn
+  local _ <close> = setmetatable({}, { __close = function(_, err) -- cancelled while it waited
+    if not err then return end
+    if turn.given then return self:release() end
+    for i, other in ipairs(self.waiting) do
+      if other == turn then return table.remove(self.waiting, i) end
+    end
+  end })
+  while not turn.given do native.wait(turn.signal) end
 end
 
 --- Gives back what `acquire` took.
 function Limit:release()
-  self.free = self.free + 1
-  native.notify(self.signal)
+  local turn = table.remove(self.waiting, 1)
+  if not turn then
+    self.free = self.free + 1
+    return
+  end
+  turn.given = true
+  native.notify(turn.signal)
 end
 
 --- Calls `fn` when there is room.
