@@ -9,8 +9,9 @@ local time = require "ws.time"
 local M = {}
 
 local CONTENDERS = 8
-local WAIT = 40                   -- seconds that a contender waits for the lock
-local LIMIT = 120                 -- seconds for a trial
+local SLOW = tonumber(os.getenv "WSRUN_TEST_SLOW") or 1
+local WAIT = 40 * SLOW            -- seconds that a contender waits for the lock
+local LIMIT = 120 * SLOW          -- seconds for a trial
 local PACE = 0.025                -- seconds that a contender takes for one write, about
 local OFFSETS = { -600, 0, 600 }  -- seconds by which contenders' clocks are off
 
